@@ -91,7 +91,9 @@ def main(argv=None):
     try:
         raw = read_poems(args.tarball)
     except (OSError, EOFError, tarfile.TarError, KeyError, ValueError) as error:
-        parser.error(f"{args.tarball}: not the tarball of chinese-poetry 2.0.1 ({error})")
+        reason = " ".join(str(error).split())  # on one line
+        print(f"error: {args.tarball}: not chinese-poetry 2.0.1 ({reason})", file=sys.stderr)
+        return 2
     poems, dropped = clean(raw)
     # In source order the poems run by century: the validation tenth would be another population.
     random.Random(SHUFFLE_SEED).shuffle(poems)
