@@ -1,16 +1,15 @@
-"""BabyGPT v1: a bigram language model.
+"""BabyGPT v2: position embedding.
 
-The first of twelve scripts that grow a GPT one idea at a time; each is a copy of the one before
-plus one step. All that is not architecture is here already: command line, tokenizer, batches,
-evaluation, training, sampling.
+Same as v1, plus a second embedding: each of the `block_size` places has a vector of its own, added
+to the vector of the character that stands there. `generate` keeps to the last `block_size`
+characters, since there is no vector for a place beyond them.
 
-The model looks up a vector for the current character (`token_embedding_table`) and turns it into
-one score for each character that could come next (`lm_head`). It sees nothing but that one
-character, so all it can learn is how often one character follows another.
+Why: v1 cannot tell the first character of a window from the fifth. Alone this is of no use, since a
+window may begin anywhere in a poem; attention (v3) will need it, because it sees no order itself.
 
-Run:    python babygpt_v1.py
-Expect: val loss 5.03 (5.02 to 5.03), 3 seeds, in 33 s on 2 CPU cores
-Next:   git diff --no-index babygpt_v1.py babygpt_v2_position.py
+Run:    python babygpt_v2_position.py
+Expect: val loss 5.05 (5.05 to 5.05), 3 seeds, in 35 s on 2 CPU cores
+Next:   git diff --no-index babygpt_v2_position.py babygpt_v3_self_attention.py
 """
 
 import argparse
@@ -161,12 +160,17 @@ class BabyGPT(nn.Module):
 
     def __init__(self, config, vocab_size):
         super().__init__()
+        self.block_size = config.block_size
         self.token_embedding_table = nn.Embedding(vocab_size, config.n_embed)
+        self.position_embedding_table = nn.Embedding(config.block_size, config.n_embed)
         self.lm_head = nn.Linear(config.n_embed, vocab_size)
 
     def forward(self, idx, targets=None):
         """Return logits (B, T, vocab_size) for ids (B, T), and the mean loss against targets."""
         x = self.token_embedding_table(idx)  # (B, T, C)
+        # What stands here, plus where it stands, which is the same for every text in the batch
+        positions = torch.arange(idx.shape[1], device=idx.device)  # (T,)
+        x = x + self.position_embedding_table(positions)  # (B, T, C) + (T, C)
         logits = self.lm_head(x)  # (B, T, vocab_size)
         if targets is None:
             return logits, None
@@ -180,7 +184,8 @@ class BabyGPT(nn.Module):
         was_training = self.training
         self.eval()
         for _ in range(max_new_tokens):
-            logits, _ = self(idx)  # (B, T, vocab_size)
+            # There is no position beyond block_size: keep the last characters only
+            logits, _ = self(idx[:, -self.block_size :])  # (B, T, vocab_size)
             probs = F.softmax(logits[:, -1], dim=-1)  # (B, vocab_size), of the last place
             idx_next = torch.multinomial(probs, num_samples=1)  # (B, 1)
             idx = torch.cat([idx, idx_next], dim=1)  # (B, T + 1)
