@@ -1,14 +1,15 @@
-"""BabyGPT v5: feed-forward network.
+"""BabyGPT v6: Block.
 
-Same as v4, plus `FeedForward` after attention: two linear layers, four times wider inside, with a
-ReLU between. It works on each place by itself.
+Same as v5, except that attention and feed-forward are packaged as a `Block`, and `n_layer` blocks
+follow one another.
 
-Why: attention only mixes what is there, by weighted sums. The feed-forward network lets each place
-compute something from what it has gathered.
+Why: what one layer has gathered, the next can build on: depth is what makes a GPT a deep network.
+But expect a surprise: three blocks do worse than one here, since the signal, and the gradient on
+its way back, fade in passing through every one of them. The answer is v7.
 
-Run:    python babygpt_v5_feedforward.py
-Expect: val loss 4.92 (4.90 to 4.93), 3 seeds, in 52 s on 2 CPU cores
-Next:   git diff --no-index babygpt_v5_feedforward.py babygpt_v6_block.py
+Run:    python babygpt_v6_block.py
+Expect: val loss 5.74 (5.58 to 5.92), 3 seeds, in 64 s on 2 CPU cores
+Next:   git diff --no-index babygpt_v6_block.py babygpt_v7_residual_connection.py
 """
 
 import argparse
@@ -67,6 +68,7 @@ class Config:
     block_size: int = knob(8, "characters in a window (T), the longest context", at_least=1)
     n_embed: int = knob(128, "numbers that represent one character (C)", at_least=1)
     n_head: int = knob(4, "attention heads, which share n_embed evenly", at_least=1)
+    n_layer: int = knob(3, "blocks, one after the other", at_least=1)
 
     def __post_init__(self):
         for f in fields(self):
@@ -211,6 +213,21 @@ class FeedForward(nn.Module):
         return self.net(x)  # (B, T, C)
 
 
+class Block(nn.Module):
+    """One layer of the model: attention lets the places talk, feed-forward lets each think."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.sa = MultiHeadAttention(config)
+        self.ffwd = FeedForward(config)
+
+    def forward(self, x):
+        """Return (B, T, C) for x (B, T, C)."""
+        x = self.sa(x)  # (B, T, C)
+        x = self.ffwd(x)  # (B, T, C)
+        return x
+
+
 class BabyGPT(nn.Module):
     """Predicts for each character of a text which one comes next."""
 
@@ -219,8 +236,7 @@ class BabyGPT(nn.Module):
         self.block_size = config.block_size
         self.token_embedding_table = nn.Embedding(vocab_size, config.n_embed)
         self.position_embedding_table = nn.Embedding(config.block_size, config.n_embed)
-        self.sa = MultiHeadAttention(config)
-        self.ffwd = FeedForward(config)
+        self.blocks = nn.Sequential(*[Block(config) for _ in range(config.n_layer)])
         self.lm_head = nn.Linear(config.n_embed, vocab_size)
 
     def forward(self, idx, targets=None):
@@ -229,8 +245,7 @@ class BabyGPT(nn.Module):
         # What stands here, plus where it stands, which is the same for every text in the batch
         positions = torch.arange(idx.shape[1], device=idx.device)  # (T,)
         x = x + self.position_embedding_table(positions)  # (B, T, C) + (T, C)
-        x = self.sa(x)  # (B, T, C)
-        x = self.ffwd(x)  # (B, T, C)
+        x = self.blocks(x)  # (B, T, C)
         logits = self.lm_head(x)  # (B, T, vocab_size)
         if targets is None:
             return logits, None
