@@ -1,15 +1,15 @@
-"""BabyGPT v9: LayerNorm.
+"""BabyGPT v10: dropout.
 
-Same as v8, plus a LayerNorm before each part of a block (`ln1`, `ln2`) and one before `lm_head`
-(`ln_final`).
+Same as v9, plus dropout in training: on the attention weights, after the projection and after the
+feed-forward network.
 
-Why: with every layer adding to it, the residual stream grows and drifts. LayerNorm hands each layer
-vectors of mean 0 and variance 1 for each place (Ba et al., "Layer Normalization", 2016). It stands
-before the layer, not on the sum as in the Transformer of 2017: the direct road of v7 stays free.
+Why: zeroing values at random keeps a network from leaning on any one of them, which holds off
+overfitting (Srivastava et al., 2014). At this size and after so few steps nothing overfits yet, so
+expect no gain here: it is for v11. In evaluation and sampling it is off.
 
-Run:    python babygpt_v9_layer_norm.py
-Expect: val loss 4.70 (4.69 to 4.71), 3 seeds, in 78 s on 2 CPU cores
-Next:   git diff --no-index babygpt_v9_layer_norm.py babygpt_v10_dropout.py
+Run:    python babygpt_v10_dropout.py
+Expect: val loss 4.73 (4.73 to 4.74), 3 seeds, in 79 s on 2 CPU cores
+Next:   git diff --no-index babygpt_v10_dropout.py babygpt_v11_hyper_params.py
 """
 
 import argparse
@@ -69,6 +69,7 @@ class Config:
     n_embed: int = knob(128, "numbers that represent one character (C)", at_least=1)
     n_head: int = knob(4, "attention heads, which share n_embed evenly", at_least=1)
     n_layer: int = knob(3, "blocks, one after the other", at_least=1)
+    dropout: float = knob(0.1, "fraction of the values zeroed in training", at_least=0, below=1)
 
     def __post_init__(self):
         for f in fields(self):
@@ -169,6 +170,7 @@ class Head(nn.Module):
         self.value = nn.Linear(config.n_embed, head_size, bias=False)
         # A buffer moves to the device with the model, but is not trained
         self.register_buffer("tril", torch.tril(torch.ones(config.block_size, config.block_size)))
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x):
         """Return for each place of x (B, T, C) a mix of the values up to it, (B, T, head_size)."""
@@ -181,6 +183,7 @@ class Head(nn.Module):
         # The future gets weight exp(-inf) = 0
         weights = weights.masked_fill(self.tril[:T, :T] == 0, float("-inf"))  # (B, T, T)
         weights = F.softmax(weights, dim=-1)  # (B, T, T), each row sums to 1
+        weights = self.dropout(weights)  # (B, T, T), in training some places go unheard
         return weights @ v  # (B, T, head_size)
 
 
@@ -192,11 +195,13 @@ class MultiHeadAttention(nn.Module):
         head_size = config.n_embed // config.n_head
         self.heads = nn.ModuleList([Head(config, head_size) for _ in range(config.n_head)])
         self.proj = nn.Linear(config.n_embed, config.n_embed)
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x):
         """Return what all heads together make of x (B, T, C), (B, T, C)."""
         x = torch.cat([head(x) for head in self.heads], dim=-1)  # (B, T, n_head * head_size)
-        return self.proj(x)  # (B, T, C), every output a mix of all heads
+        x = self.proj(x)  # (B, T, C), every output a mix of all heads
+        return self.dropout(x)  # (B, T, C)
 
 
 class FeedForward(nn.Module):
@@ -208,6 +213,7 @@ class FeedForward(nn.Module):
             nn.Linear(config.n_embed, 4 * config.n_embed),
             nn.ReLU(),
             nn.Linear(4 * config.n_embed, config.n_embed),
+            nn.Dropout(config.dropout),
         )
 
     def forward(self, x):
