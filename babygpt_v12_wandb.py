@@ -1,31 +1,33 @@
-"""BabyGPT v11: scale.
+"""BabyGPT v12: tracking and a checkpoint.
 
-Same as v10, except for nine default values: a context of 256 characters instead of 8, six blocks
-of six heads, three times the width, more dropout, more and smaller steps, faster matrix products.
-Not one line of the model changes.
+Same as v11, plus Weights & Biases tracking, and the trained model saved so that it can be used
+again. Offline by default: a run is recorded in ./wandb, with no account and no network. For the
+website: `wandb login` once, then `--wandb_mode online`; for no tracking: `--wandb_mode disabled`.
 
-Why: eight characters are one line of verse. With 256 the model sees a whole poem, its tune, its
-rhymes, and with its size it can make use of them. It needs a GPU (minutes) or patience (a CPU takes
-many hours). It can overfit: train loss goes on falling while val loss stays or rises.
+Why: after hours of training one wants to see how it went, and to keep the model. The best one of
+the run so far is in babygpt_v12.pt (the next run overwrites it); `--init_from babygpt_v12.pt` goes
+on from it.
 
-Run:    python babygpt_v11_hyper_params.py
+Run:    python babygpt_v12_wandb.py
 Laptop: add --block_size 64 --n_embed 128 --n_head 4 --n_layer 4 --batch_size 32
             --max_iters 1000 --learning_rate 3e-3 --dropout 0
+Sample: python babygpt_v12_wandb.py --init_from babygpt_v12.pt --max_iters 0
 Expect: val loss 4.41 (4.41 to 4.42), 3 seeds, in 4 min on 2 CPU cores,
         with the laptop flags; without them 17 hours there, so use a GPU
-Next:   git diff --no-index babygpt_v11_hyper_params.py babygpt_v12_wandb.py
 """
 
 import argparse
 import math
 import operator
+import os
 import sys
 import time
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import torch
 import torch.nn as nn
+import wandb
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -74,6 +76,15 @@ class Config:
     n_head: int = knob(6, "attention heads, which share n_embed evenly", at_least=1)
     n_layer: int = knob(6, "blocks, one after the other", at_least=1)
     dropout: float = knob(0.2, "fraction of the values zeroed in training", at_least=0, below=1)
+    # Tracking and checkpoint
+    wandb_mode: str = knob(
+        os.environ.get("WANDB_MODE") or "offline",
+        "offline: record in ./wandb; online: send, after `wandb login`; disabled",
+        one_of=("offline", "online", "disabled"),
+    )
+    wandb_project: str = knob("babygpt", "project that the run belongs to")
+    checkpoint_path: str = knob("babygpt_v12.pt", "file for the best model so far")
+    init_from: str = knob("", "checkpoint to start from; knobs of shape left as is follow it")
 
     def __post_init__(self):
         for f in fields(self):
@@ -299,18 +310,99 @@ def estimate_loss(model, data, config):
     return losses
 
 
-def train(model, data, config):
-    """Take max_iters steps of AdamW, evaluating on the way. Ctrl-C ends the training early."""
+def save_checkpoint(checkpoint, path):
+    """Write a file beside path and rename it, so that path never holds half a checkpoint.
+
+    Return whether it was written: a full disk must not end the training.
+    """
+    try:
+        torch.save(checkpoint, f"{path}.tmp")
+        os.replace(f"{path}.tmp", path)
+        return True
+    except (OSError, RuntimeError) as error:
+        tqdm.write(f"warning: {path} not written, is the disk full? ({error})", file=sys.stderr)
+        return False
+    finally:
+        Path(f"{path}.tmp").unlink(missing_ok=True)
+
+
+def load_checkpoint(config):
+    """Return the model and the tokenizer saved at init_from, or fail.
+
+    A knob of the model's shape that config leaves at its default is set as in the saved model.
+    """
+    try:
+        saved = torch.load(config.init_from, map_location="cpu", weights_only=True)
+        for name in ("block_size", "n_embed", "n_head", "n_layer"):
+            wanted, found = getattr(config, name), saved["config"][name]
+            if wanted not in (found, getattr(Config, name)):
+                raise ValueError(f"its {name} is {found}, not {wanted}")
+            setattr(config, name, found)
+        tokenizer = Tokenizer(saved["chars"])
+        model = BabyGPT(config, tokenizer.vocab_size)
+        model.load_state_dict(saved["model"])
+    except Exception as error:  # what a broken file raises depends on where it is broken
+        known = isinstance(error, (OSError, ValueError))
+        reason = error if known else "corrupt, or not written by this script"
+        fail(f"--init_from {config.init_from}: no model to start from ({reason})")
+    return model.to(config.device), tokenizer
+
+
+def check_outputs(config):
+    """Fail if the checkpoint cannot be written or the run cannot be tracked."""
+    path = config.checkpoint_path
+    try:
+        if not path or (os.path.exists(path) and not os.path.isfile(path)):
+            raise OSError("it is no file")
+        Path(f"{path}.tmp").touch()
+        Path(f"{path}.tmp").unlink()
+    except OSError as error:
+        fail(f"--checkpoint_path {path}: cannot be written ({error})")
+    if config.wandb_mode == "online":
+        try:
+            ready = wandb.login(prompt=False)
+        except Exception as error:
+            fail(f"--wandb_mode online: {error}; use --wandb_mode offline")
+        if not ready:
+            fail("--wandb_mode online: run `wandb login` first, or use --wandb_mode offline")
+
+
+def train(model, data, config, chars=()):
+    """Take max_iters steps of AdamW, evaluating on the way. Ctrl-C ends the training early.
+
+    The best model so far is saved with its vocabulary, chars, and is what model holds at the end.
+    """
+    knobs = asdict(config)
+    try:
+        run = wandb.init(project=config.wandb_project, mode=config.wandb_mode, config=knobs)
+    except wandb.Error as error:
+        fail(f"--wandb_project {config.wandb_project}: {error}")
+    best, saved_step = None, 0
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, fused=True)
     step, seconds = 0, 0.0
     # disable=None: no bar where the output is not a terminal
     bar = tqdm(total=config.max_iters, unit="step", leave=False, disable=None)
 
     def evaluate():
+        nonlocal best, saved_step
         losses = estimate_loss(model, data, config)
         speed = step * config.batch_size * config.block_size / seconds if step else 0
         text = "step {:5d}: train loss {train:.4f}, val loss {val:.4f}, {:,.0f} tokens/s"
         tqdm.write(text.format(step, speed, **losses))
+        metrics = {f"{name}_loss": loss for name, loss in losses.items()}
+        run.log({**metrics, "tokens_per_sec": speed}, step=step)
+        if best is None or losses["val"] < best["val_loss"]:
+            weights = {name: value.clone() for name, value in model.state_dict().items()}
+            best = {
+                "model": weights,
+                "config": knobs,
+                "chars": list(chars),
+                "step": step,
+                "val_loss": losses["val"],
+            }
+        # Before the first update there is nothing worth a file; what failed is tried again
+        if best["step"] > saved_step and save_checkpoint(best, config.checkpoint_path):
+            saved_step = best["step"]
 
     try:
         while step < config.max_iters:
@@ -329,6 +421,8 @@ def train(model, data, config):
         tqdm.write(f"stopped by Ctrl-C after {step} steps, evaluating once more")
     bar.close()
     evaluate()
+    model.load_state_dict(best["model"])
+    run.finish()
 
 
 def main(argv=None):
@@ -340,9 +434,19 @@ def main(argv=None):
     torch.set_float32_matmul_precision(config.matmul_precision)
     torch.manual_seed(config.seed)
 
-    text = load_text(config)
-    tokenizer = Tokenizer(text)
-    data = split_text(text, tokenizer, config)
+    # Sampling alone needs no text and leaves no files
+    sampling_only = bool(config.init_from) and config.max_iters == 0
+    if not sampling_only:
+        check_outputs(config)
+    text = "" if sampling_only else load_text(config)
+    if config.init_from:
+        model, tokenizer = load_checkpoint(config)
+    else:
+        model, tokenizer = None, Tokenizer(text)
+    try:
+        data = None if sampling_only else split_text(text, tokenizer, config)
+    except ValueError as error:
+        fail(f"--data_path {config.data_path}: {error} (that of {config.init_from})")
     # The prompts are encoded before the training: a bad one must not cost a run
     try:
         prompts = [tokenizer.encode(prompt) for prompt in config.prompts]
@@ -351,12 +455,14 @@ def main(argv=None):
     if [] in prompts:
         fail("--prompts: one is empty; each needs at least one character")
 
-    model = BabyGPT(config, tokenizer.vocab_size).to(config.device)
-    n_params = sum(p.numel() for p in model.parameters())
-    print(f"text: {len(text):,} characters, {tokenizer.vocab_size:,} distinct")
-    print(f"model: {n_params:,} parameters, on {config.device}")
-    print(f"guessing: loss ln({tokenizer.vocab_size}) = {math.log(tokenizer.vocab_size):.4f}")
-    train(model, data, config)
+    if model is None:
+        model = BabyGPT(config, tokenizer.vocab_size).to(config.device)
+    if not sampling_only:
+        n_params = sum(p.numel() for p in model.parameters())
+        print(f"text: {len(text):,} characters, {tokenizer.vocab_size:,} distinct")
+        print(f"model: {n_params:,} parameters, on {config.device}")
+        print(f"guessing: loss ln({tokenizer.vocab_size}) = {math.log(tokenizer.vocab_size):.4f}")
+        train(model, data, config, tokenizer.chars)
 
     torch.manual_seed(config.seed)  # the samples depend on the model, not on what ran before
     for prompt in prompts:
