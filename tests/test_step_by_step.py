@@ -1,0 +1,234 @@
+"""Each step against the one before it, weights copied over: what changed, and only that."""
+
+import pytest
+import torch
+from conftest import VOCAB, assert_close, loaded, new_model, random_ids, versions
+from torch import nn
+
+T, C = 8, 16
+
+
+def pair(version, device, eval=True, **settings):
+    """Return the models of the version before and of version, with random weights of their own."""
+    models = [new_model(loaded(v), device, n_embed=C, **settings) for v in (version - 1, version)]
+    return [model.eval() if eval else model for model in models]
+
+
+def copy_weights(old, new, rename=lambda name: name, but=()):
+    """Copy all of old's weights; new may have others only below the names in but."""
+    state = {rename(name): value for name, value in old.state_dict().items()}
+    missing, unexpected = new.load_state_dict(state, strict=False)
+    assert unexpected == []
+    assert all(any(part in name.split(".") for part in but) for name in missing)
+    assert bool(missing) is bool(but)
+
+
+def assert_same(old, new, device, length=T):
+    idx = random_ids(4, length, device=device)
+    assert_close(new(idx)[0], old(idx)[0])
+
+
+def zero(*layers):
+    with torch.no_grad():
+        for layer in layers:
+            for p in layer.parameters():
+                p.zero_()
+
+
+def test_v1_is_a_table_of_logits(device):
+    model, idx = new_model(loaded(1), device), random_ids(4, T, device=device)
+    table = model.lm_head(model.token_embedding_table.weight)  # (VOCAB, VOCAB), row: character
+    assert_close(model(idx)[0], table[idx])
+    assert table.shape == (VOCAB, VOCAB)
+
+
+def test_v2_adds_the_position_to_the_token(device):
+    old, new = pair(2, device)
+    copy_weights(old, new, but=["position_embedding_table"])
+    idx = random_ids(4, 5, device=device)
+    shift = new.lm_head.weight @ new.position_embedding_table.weight[:5].T  # (VOCAB, 5)
+    assert_close(new(idx)[0], old(idx)[0] + shift.T)
+    zero(new.position_embedding_table)
+    assert_same(old, new, device)
+
+
+def test_v3_puts_one_head_as_wide_as_the_model_between_embeddings_and_lm_head(device):
+    old, new = pair(3, device)
+    copy_weights(old, new, but=["sa"])
+    assert new.sa.value.weight.shape == (C, C)
+    # At the first place there is nothing but the place itself: the head passes its value on
+    with torch.no_grad():
+        new.sa.value.weight.copy_(torch.eye(C))
+    assert_same(old, new, device, length=1)
+    new.sa = nn.Identity()
+    assert_same(old, new, device)
+
+
+def test_v4_with_one_head_is_v3(device):
+    old, new = pair(4, device, n_head=1)
+    copy_weights(old, new, lambda name: name.replace("sa.", "sa.heads.0."))
+    assert_same(old, new, device)
+
+
+def test_v5_with_a_feed_forward_that_passes_all_on_is_v4(device):
+    old, new = pair(5, device)
+    copy_weights(old, new, but=["ffwd"])
+    zero(new.ffwd)
+    first, _, second = list(new.ffwd.net)[:3]
+    with torch.no_grad():  # x = relu(x) - relu(-x)
+        first.weight[: 2 * C] = torch.cat([torch.eye(C), -torch.eye(C)])
+        second.weight[:, : 2 * C] = torch.cat([torch.eye(C), -torch.eye(C)], dim=1)
+    assert_same(old, new, device)
+
+
+def test_v6_with_one_layer_is_v5(device):
+    old, new = pair(6, device, n_layer=1)
+    copy_weights(old, new, lambda n: f"blocks.0.{n}" if n.startswith(("sa.", "ffwd.")) else n)
+    assert_same(old, new, device)
+
+
+@versions(6)
+def test_the_blocks_follow_one_another_and_share_no_weights(gpt, device):
+    model = new_model(gpt, device, n_layer=3).eval()
+    assert (
+        len(model.blocks) == len({b.sa.heads[0].key.weight.data_ptr() for b in model.blocks}) == 3
+    )
+    x = torch.randn(2, T, C, device=device)
+    first, second, third = model.blocks
+    assert_close(model.blocks(x), third(second(first(x))))
+
+
+def test_v7_adds_what_each_part_of_v6_puts_out(device):
+    old, new = (model.blocks[0] for model in pair(7, device))
+    copy_weights(old, new)
+    x = torch.randn(4, T, C, device=device)
+    middle = x + old.sa(x)
+    assert_close(new(x), middle + old.ffwd(middle))
+
+
+@versions(7)
+def test_parts_that_put_out_zero_leave_the_residual_stream_alone(gpt, device):
+    model = new_model(gpt, device, n_layer=3)
+    for block in model.blocks:
+        zero(*(head.value for head in block.sa.heads), block.ffwd)
+        if hasattr(block.sa, "proj"):
+            zero(block.sa.proj)
+    x = torch.randn(4, T, C, device=device)
+    assert torch.equal(model.blocks(x), x)
+
+
+def test_v8_with_a_projection_that_passes_all_on_is_v7(device):
+    old, new = pair(8, device)
+    copy_weights(old, new, but=["proj"])
+    for block in new.blocks:
+        assert block.sa.proj.weight.shape == (C, C)
+        zero(block.sa.proj)
+        with torch.no_grad():
+            block.sa.proj.weight.copy_(torch.eye(C))
+    assert_same(old, new, device)
+
+
+def test_v9_without_its_norms_is_v8(device):
+    old, new = pair(9, device)
+    copy_weights(old, new, but=["ln1", "ln2", "ln_final"])
+    for block in new.blocks:
+        block.ln1 = block.ln2 = nn.Identity()
+    new.ln_final = nn.Identity()
+    assert_same(old, new, device)
+
+
+@versions(9)
+def test_lm_head_reads_vectors_of_mean_zero_and_variance_one(gpt, device):
+    model, seen = new_model(gpt, device).eval(), []
+    model.lm_head.register_forward_hook(lambda module, args, output: seen.append(args[0]))
+    model(random_ids(4, T, device=device))
+    x = seen[0]
+    assert_close(x.mean(-1), torch.zeros(4, T, device=device))
+    ones = torch.ones(4, T, device=device)
+    assert_close(x.var(-1, correction=0), ones, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("mode", ["dropout 0 in training", "dropout 0.5 in evaluation"])
+def test_v10_is_v9_where_nothing_is_dropped(device, mode):
+    evaluating = mode.endswith("evaluation")
+    old, new = pair(10, device, eval=evaluating, dropout=0.5 if evaluating else 0.0)
+    copy_weights(old, new)
+    assert_same(old, new, device)
+
+
+@versions(10)
+def test_dropout_is_active_in_training_and_silent_in_evaluation(gpt, device):
+    model, idx = new_model(gpt, device, dropout=0.5), random_ids(4, T, device=device)
+    assert not torch.equal(model(idx)[0], model(idx)[0])
+    model.eval()
+    assert torch.equal(model(idx)[0], model(idx)[0])
+
+
+@versions(10)
+def test_dropout_is_off_while_sampling(gpt, device):
+    """With it, a model in training mode would draw other characters: its masks cost draws too."""
+    model, prompt = new_model(gpt, device, dropout=0.9), random_ids(4, T, device=device)
+    samples = []
+    for mode in (True, False):
+        torch.manual_seed(0)
+        samples.append(model.train(mode).generate(prompt, 20))
+    assert torch.equal(*samples)
+
+
+@versions(10)
+def test_dropout_comes_after_softmax_projection_and_feed_forward_and_nowhere_else(gpt, device):
+    """At each of the three places: what goes in, and that what comes out is used as it is."""
+    model = new_model(gpt, device, n_layer=1, dropout=0.25)
+    masks = [m for m in model.modules() if isinstance(m, nn.Dropout)]
+    sa, ffwd = model.blocks[0].sa, model.blocks[0].ffwd
+    places = [head.dropout for head in sa.heads] + [sa.dropout, ffwd.net[3]]
+    assert set(map(id, masks)) == set(map(id, places)) and len(masks) == len(places)
+    assert {mask.p for mask in masks} == {0.25}
+
+    into, out = {}, {}
+
+    def keep(module, args, output):
+        into[module], out[module] = args[0], output
+
+    for module in model.modules():
+        module.register_forward_hook(keep)
+    model(random_ids(2, T, device=device))
+    for head in sa.heads:
+        weights = into[head.dropout]
+        assert_close(weights.sum(-1), torch.ones(2, T, device=device))
+        assert torch.equal(weights, weights.tril())
+        assert_close(out[head], out[head.dropout] @ out[head.value])
+    assert into[sa.dropout] is out[sa.proj] and out[sa] is out[sa.dropout]
+    assert into[ffwd.net[3]] is out[ffwd.net[2]] and out[ffwd] is out[ffwd.net[3]]
+
+
+@versions(11)
+def test_v11_and_v12_with_v10s_settings_are_v10(gpt, device):
+    old, new = new_model(loaded(10), device), new_model(gpt, device)
+    assert str(new) == str(old)
+    copy_weights(old, new)
+    losses = []
+    for model in (old, new):  # in training mode: the same values are dropped
+        torch.manual_seed(1)
+        idx = random_ids(4, T, device=device)
+        losses.append(model(idx, idx)[1])
+    assert torch.equal(*losses)
+
+
+@versions(2, 10)
+def test_up_to_v10_the_settings_are_those_of_v1(gpt):
+    """So that a change in the loss is the step's doing."""
+    first, later = vars(loaded(1).Config()), vars(gpt.Config())
+    assert {name: later[name] for name in first} == first
+    assert (first["block_size"], first["matmul_precision"]) == (8, "highest")
+
+
+def test_v11_is_larger_than_v10_in_every_way_but_the_step_size():
+    small, large = loaded(10).Config(), loaded(11).Config()
+    for name in ("block_size", "n_embed", "n_head", "n_layer", "dropout", "max_iters"):
+        assert getattr(large, name) > getattr(small, name)
+    assert large.learning_rate < small.learning_rate
+    assert (small.matmul_precision, large.matmul_precision) == ("highest", "medium")
+    shape = (large.block_size, large.n_embed, large.n_head, large.n_layer, large.batch_size)
+    assert shape == (256, 384, 6, 6, 64)
+    assert (large.dropout, large.learning_rate, large.max_iters) == (0.2, 3e-4, 5000)

@@ -1,0 +1,121 @@
+"""What a prediction depends on: the character (v1), its place (v2), all the past (v3 on)."""
+
+import torch
+from conftest import VOCAB, assert_close, loaded, new_model, random_ids, small, versions
+
+T = 8
+
+
+def changed_at(idx, place):
+    """Return idx (1, T) with another character at place."""
+    other = idx.clone()
+    other[:, place] = (other[:, place] + 1) % VOCAB
+    return other
+
+
+def places_that_matter(model, idx, place):
+    """Return the places whose embeddings get a gradient from the logits at place."""
+    seen = []
+    table = model.token_embedding_table
+    hook = table.register_forward_hook(lambda module, args, output: seen.append(output))
+    (gradient,) = torch.autograd.grad(model(idx)[0][0, place].square().sum(), seen)
+    hook.remove()
+    return gradient[0].abs().sum(-1).nonzero().flatten().tolist()
+
+
+@versions()
+def test_the_future_never_changes_the_past(gpt, device):
+    """To the last bit; in training mode, where the loss is taken at every place."""
+    model, idx = new_model(gpt, device, dropout=0.0), random_ids(1, T, device=device)
+    with torch.no_grad():
+        logits, _ = model(idx)
+        for place in range(1, T):
+            other, _ = model(changed_at(idx, place))
+            assert torch.equal(other[:, :place], logits[:, :place])
+            assert not torch.equal(other[:, place], logits[:, place])
+
+
+@versions()
+def test_a_window_of_any_length_gives_what_its_places_give_in_a_longer_one(gpt, device):
+    model, idx = new_model(gpt, device).eval(), random_ids(2, T, device=device)
+    logits, _ = model(idx)
+    for length in range(1, T):
+        assert_close(model(idx[:, :length])[0], logits[:, :length])
+
+
+@versions()
+def test_the_texts_of_a_batch_do_not_see_each_other(gpt, device):
+    model, idx = new_model(gpt, device).eval(), random_ids(3, T, device=device)
+    together, _ = model(idx)
+    alone = torch.cat([model(row[None])[0] for row in idx])
+    assert_close(together, alone)
+
+
+@versions(1, 2)
+def test_before_attention_only_the_current_character_matters(gpt, device):
+    model, idx = new_model(gpt, device), random_ids(1, T, device=device)
+    with torch.no_grad():
+        logits, _ = model(idx)
+        for place in range(T - 1):
+            other, _ = model(changed_at(idx, place))
+            assert torch.equal(other[:, place + 1 :], logits[:, place + 1 :])
+    for place in range(T):
+        assert places_that_matter(model, idx, place) == [place]
+
+
+@versions(3)
+def test_with_attention_every_earlier_character_matters_and_no_later_one(gpt, device):
+    model, idx = new_model(gpt, device, n_embed=32).eval(), random_ids(1, T, device=device)
+    for place in range(T):
+        assert places_that_matter(model, idx, place) == list(range(place + 1))
+    with torch.no_grad():
+        logits, _ = model(idx)
+        for place in range(T):
+            other, _ = model(changed_at(idx, place))
+            for later in range(place, T):
+                assert not torch.equal(other[:, later], logits[:, later])
+
+
+@versions(1, 1)
+def test_without_positions_a_character_means_the_same_everywhere(gpt, device):
+    logits, _ = new_model(gpt, device)(torch.full((1, T), 5, device=device))
+    assert_close(logits, logits[:, :1].expand_as(logits))
+
+
+@versions(2)
+def test_with_positions_the_same_character_differs_from_place_to_place(gpt, device):
+    """A row of one character: nothing but the place can make a difference, with attention too."""
+    model = new_model(gpt, device, n_embed=32, n_layer=1).eval()
+    logits, _ = model(torch.full((1, T), 5, device=device))
+    for a in range(T):
+        for b in range(a):
+            assert (logits[0, a] - logits[0, b]).abs().max() > 1e-3
+
+
+@versions(2)
+def test_the_order_of_two_characters_matters(gpt, device):
+    """春江 is not 江春: each character differs by whether it stands first or second."""
+    model = new_model(gpt, device, n_embed=32, n_layer=1).eval()
+    ab, ba = (model(torch.tensor([pair], device=device))[0][0] for pair in ([1, 2], [2, 1]))
+    assert (ab[1] - ba[0]).abs().max() > 1e-3
+    assert (ab[0] - ba[1]).abs().max() > 1e-3
+
+
+@versions(3)
+def test_attention_weights_are_a_triangle_of_rows_that_sum_to_one(gpt, device):
+    head = gpt.Head(small(gpt, n_embed=T), T).to(device).eval()
+    one_hot = torch.eye(T, device=device)[None]  # (1, T, T)
+    with torch.no_grad():
+        head.value.weight.copy_(one_hot[0])
+    weights = head(one_hot)[0]  # each place's value marks the place, so the mix shows the weights
+    assert torch.equal(weights, weights.tril())
+    assert (weights[one_hot[0].cumsum(0) > 0] > 0).all()
+    assert_close(weights.sum(-1), torch.ones(T, device=device))
+
+
+def test_attention_is_what_makes_the_past_matter():
+    """The same question to v2 and v3: does the first character change what follows the last?"""
+    idx, answers = random_ids(1, T), []
+    for model in map(new_model, map(loaded, (2, 3))):
+        answers.append(not torch.equal(model(idx)[0][:, -1], model(changed_at(idx, 0))[0][:, -1]))
+    assert answers == [False, True]
