@@ -415,7 +415,7 @@ def unfounded_numbers(runs):
         if path.suffix == ".py":
             text = ast.get_docstring(ast.parse(text))
         text = re.sub(r"Python [\d.]+( \w+ [\d.]+)?", "", text)  # a version is no loss
-        for number in re.findall(r"(?<![\d.])[3-8]\.\d{2,4}(?![\d.])", text):
+        for number in re.findall(r"(?<![\d.])[3-8]\.\d{2,4}(?!\d|\.\d)", text):
             if number not in known:
                 found.append(f"{path.relative_to(ROOT)}: {number}")
     return found
