@@ -156,10 +156,10 @@ def fastest(records):
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
-def loss_text(records):
+def loss_text(records, to=" to "):
     """Return "mean (smallest to largest)" of the final validation loss."""
     low, middle, high = spread(records)
-    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+    return f"{middle:.2f} ({low:.2f}{to}{high:.2f})"
 
 
 def docstring_line(version, runs):
@@ -244,7 +244,7 @@ def laptop(runs, words):
     records = runs[11, "laptop"]
     hours = 5000 * 64 * 256 / max(r["tokens_per_sec"] for r in runs[11, "short"]) / 3600
     text = words["laptop_line"].format(
-        loss=loss_text(records), time=fastest(records), seeds=len(records), hours=round(hours)
+        loss=loss_text(records, "–"), time=fastest(records), seeds=len(records), hours=round(hours)
     )
     return f"{text}\n\n```text\n{records[0]['sample']}\n```"
 
@@ -262,7 +262,7 @@ def table(runs, words):
         note = "" if version <= 10 else " \\*"
         rows.append(
             f"| [v{version}]({step.file}) | {getattr(step, words['idea'])} | {changed} "
-            f"| {records[0]['parameters']:,}{note} | {loss_text(records)}{note} "
+            f"| {records[0]['parameters']:,}{note} | {loss_text(records, '–')}{note} "
             f"| {fastest(records)}{note} |"
         )
     return "\n".join(rows)
@@ -353,7 +353,8 @@ def draw(runs):
         low, middle, high = spread(records)
         axes.plot([version, version], [low, high], color="#9a3412", linewidth=5, alpha=0.5)
         axes.plot(version, middle, "o", color="#9a3412", markersize=7)
-        below = version > 1 and middle < spread(by_version[version - 1])[1] - 0.3  # beside a fall
+        beside = [spread(by_version[v])[1] for v in (version - 1, version + 1) if v in by_version]
+        below = max(beside) > middle + 0.3  # the line to a much higher neighbour needs the room
         axes.annotate(
             f"{middle:.2f}",
             (version, low if below else high),
