@@ -12,7 +12,7 @@ Run:    python babygpt_v11_hyper_params.py
 Laptop: add --block_size 64 --n_embed 128 --n_head 4 --n_layer 4 --batch_size 32
             --max_iters 1000 --learning_rate 3e-3 --dropout 0
 Expect: val loss 4.41 (4.41 to 4.42), 3 seeds, in 4 min on 2 CPU cores,
-        with the laptop flags; without them 17 hours there, so use a GPU
+        with the laptop flags; without them about 17 hours (extrapolated), so use a GPU
 Next:   git diff --no-index babygpt_v11_hyper_params.py babygpt_v12_wandb.py
 """
 
@@ -326,7 +326,7 @@ def train(model, data, config):
             step += 1
             bar.update()
     except KeyboardInterrupt:
-        tqdm.write(f"stopped by Ctrl-C after {step} steps, evaluating once more")
+        tqdm.write(f"stopped after {step} steps, evaluating once more (Ctrl-C again to quit)")
     bar.close()
     evaluate()
 
@@ -347,7 +347,8 @@ def main(argv=None):
     try:
         prompts = [tokenizer.encode(prompt) for prompt in config.prompts]
     except ValueError as error:
-        fail(f"--prompts: {error}; use others, such as {''.join(tokenizer.chars[-8:])!r}")
+        some = "".join(tokenizer.chars[len(tokenizer.chars) // 2 :][:8])
+        fail(f"--prompts: {error}; use others, such as {some!r}")
     if [] in prompts:
         fail("--prompts: one is empty; each needs at least one character")
 
@@ -366,4 +367,7 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

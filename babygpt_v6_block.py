@@ -311,7 +311,7 @@ def train(model, data, config):
             step += 1
             bar.update()
     except KeyboardInterrupt:
-        tqdm.write(f"stopped by Ctrl-C after {step} steps, evaluating once more")
+        tqdm.write(f"stopped after {step} steps, evaluating once more (Ctrl-C again to quit)")
     bar.close()
     evaluate()
 
@@ -332,7 +332,8 @@ def main(argv=None):
     try:
         prompts = [tokenizer.encode(prompt) for prompt in config.prompts]
     except ValueError as error:
-        fail(f"--prompts: {error}; use others, such as {''.join(tokenizer.chars[-8:])!r}")
+        some = "".join(tokenizer.chars[len(tokenizer.chars) // 2 :][:8])
+        fail(f"--prompts: {error}; use others, such as {some!r}")
     if [] in prompts:
         fail("--prompts: one is empty; each needs at least one character")
 
@@ -351,4 +352,7 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

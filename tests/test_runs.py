@@ -112,7 +112,7 @@ def test_ctrl_c_ends_the_training_but_not_the_script(gpt, run, monkeypatch):
     except KeyboardInterrupt:
         pytest.fail("it ended the script")
     assert [int(step) for step, *_ in PROGRESS.findall(out)] == [0, 5, 7]
-    assert "stopped by Ctrl-C after 7 steps" in out
+    assert "stopped after 7 steps" in out
     assert out.split("\n\n")[1].startswith("天地")
 
 
@@ -130,11 +130,27 @@ def test_a_real_ctrl_c_in_mid_training_still_samples(tmp_path, greek, version):
     os.killpg(process.pid, signal.SIGINT)
     out, err, status = finish(process)
     assert status == 0 and "Traceback" not in err
-    assert "stopped by Ctrl-C after" in out
+    assert "stopped after" in out
     assert out.split("\n\n")[1].startswith("ΑΒ")
     if version == LAST:
         left = files_below(folder)
         assert "babygpt_v12.pt" in left and any(name.endswith(".wandb") for name in left)
+
+
+def test_a_second_ctrl_c_ends_the_script_without_a_traceback(tmp_path, greek):
+    slow = {"data_path": greek, "prompts": ["ΑΒ"], "eval_iters": 3000}
+    slow |= {"max_iters": 10**6, "eval_interval": 10**6}
+    process = start(1, flags(loaded(1), **slow), tmp_path)
+    for line in process.stdout:
+        if line.startswith("step     0"):
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    for line in process.stdout:
+        if line.startswith("stopped after"):
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    out, err, status = finish(process)
+    assert (status, err, "ΑΒ" in out) == (130, "", False)
 
 
 @versions()

@@ -183,7 +183,7 @@ def test_a_carried_edit_is_changed_again_with_staged(repository):
 def test_an_edit_in_the_docstring_stays_where_it_is(repository):
     repository.edit(2, "\nWhy: ", "\nWhy so: ")
     before = repository.sources()
-    assert "no edit below the docstring" in repository.carry("v2")
+    assert "no uncommitted edit below the docstring" in repository.carry("v2")
     assert repository.sources() == before
 
 

@@ -189,7 +189,7 @@ def run(args):
         fail(f"v{first.version}: no later version up to v{last.version} to carry an edit to")
     edit, results = carry(first, last, "" if args.staged else "HEAD")
     if edit[0] == edit[1]:
-        print(f"v{first.version}: no edit below the docstring, nothing to carry")
+        print(f"v{first.version}: no uncommitted edit below the docstring, nothing to carry")
         return
     print(f"the edit of {first.file}: {changed_lines(*edit)}")
     for step, old, new, note in results:
