@@ -57,7 +57,7 @@ TAMPERINGS = {
     "a decorator": (9, "@torch.no_grad()\ndef est", "def est", "estimate_loss differs"),
     "a statement": (2, "CHECKS = {\n", "LIMIT = 3\nCHECKS = {\n", "LIMIT is new"),
     "a new helper": (5, "def fail(", "def helper():\n    pass\n\n\ndef fail(", "helper is new"),
-    "the end": (8, "    main()\n", "    main()\n# end\n", "end of file is new"),
+    "the end": (8, "from None\n", "from None\n# end\n", "end of file is new"),
     "a new definition's name": (4, "class MultiHeadAttention", "class Heads", "Heads is new"),
     "a missing idea": (7, "x = x + self.", "x = self.", "Block is as before"),
     "help in v11": (11, '"training steps"', '"steps"', "more than default values"),
