@@ -9,7 +9,8 @@ one score for each character that could come next (`lm_head`). It sees nothing b
 character, so all it can learn is how often one character follows another.
 
 Run:    python babygpt_v1.py
-Expect: val loss 5.03 (5.02 to 5.03), 3 seeds, in 33 s on 2 CPU cores
+Expect: val loss 5.03 (5.02 to 5.03) after 800 steps, seeds 1337 to 1339,
+        in 33 s on 2 CPU cores
 Next:   git diff --no-index babygpt_v1.py babygpt_v2_position.py
 """
 

@@ -12,8 +12,8 @@ Run:    python babygpt_v12_wandb.py
 Laptop: add --block_size 64 --n_embed 128 --n_head 4 --n_layer 4 --batch_size 32
             --max_iters 1000 --learning_rate 3e-3 --dropout 0
 Sample: python babygpt_v12_wandb.py --init_from babygpt_v12.pt --max_iters 0
-Expect: val loss 4.41 (4.41 to 4.42), 3 seeds, in 4 min on 2 CPU cores,
-        with the laptop flags; without them about 17 hours (extrapolated), so use a GPU
+Expect: val loss 4.41 (4.41 to 4.42) after 1000 steps, seeds 1337 to 1339,
+        in 4 min on 2 CPU cores with the laptop flags; without, about 17 hours (extrapolated)
 """
 
 import argparse

@@ -8,7 +8,8 @@ Why: v1 cannot tell the first character of a window from the fifth. Alone this i
 window may begin anywhere in a poem; attention (v3) will need it, because it sees no order itself.
 
 Run:    python babygpt_v2_position.py
-Expect: val loss 5.05 (5.05 to 5.05), 3 seeds, in 35 s on 2 CPU cores
+Expect: val loss 5.05 (5.05 to 5.05) after 800 steps, seeds 1337 to 1339,
+        in 35 s on 2 CPU cores
 Next:   git diff --no-index babygpt_v2_position.py babygpt_v3_self_attention.py
 """
 

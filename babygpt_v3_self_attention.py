@@ -7,7 +7,8 @@ Why: up to v2 a character is predicted from one character alone. Attention is ho
 know what came before it, and the only part of a GPT in which places exchange anything.
 
 Run:    python babygpt_v3_self_attention.py
-Expect: val loss 5.02 (5.01 to 5.03), 3 seeds, in 43 s on 2 CPU cores
+Expect: val loss 5.02 (5.01 to 5.03) after 800 steps, seeds 1337 to 1339,
+        in 43 s on 2 CPU cores
 Next:   git diff --no-index babygpt_v3_self_attention.py babygpt_v4_multihead_attention.py
 """
 

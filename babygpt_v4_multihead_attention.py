@@ -7,7 +7,8 @@ Why: one head has one way to look back from each place. Several can look for sev
 once, the character before and the last rhyme, with no more parameters than one wide head.
 
 Run:    python babygpt_v4_multihead_attention.py
-Expect: val loss 4.92 (4.91 to 4.93), 3 seeds, in 56 s on 2 CPU cores
+Expect: val loss 4.92 (4.91 to 4.93) after 800 steps, seeds 1337 to 1339,
+        in 56 s on 2 CPU cores
 Next:   git diff --no-index babygpt_v4_multihead_attention.py babygpt_v5_feedforward.py
 """
 

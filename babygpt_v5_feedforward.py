@@ -7,7 +7,8 @@ Why: attention only mixes what is there, by weighted sums. The feed-forward netw
 compute something from what it has gathered.
 
 Run:    python babygpt_v5_feedforward.py
-Expect: val loss 4.92 (4.90 to 4.93), 3 seeds, in 52 s on 2 CPU cores
+Expect: val loss 4.92 (4.90 to 4.93) after 800 steps, seeds 1337 to 1339,
+        in 52 s on 2 CPU cores
 Next:   git diff --no-index babygpt_v5_feedforward.py babygpt_v6_block.py
 """
 

@@ -8,7 +8,8 @@ But expect a surprise: three blocks do worse than one here, since the signal, an
 its way back, fade in passing through every one of them. The answer is v7.
 
 Run:    python babygpt_v6_block.py
-Expect: val loss 5.74 (5.58 to 5.92), 3 seeds, in 64 s on 2 CPU cores
+Expect: val loss 5.74 (5.58 to 5.92) after 800 steps, seeds 1337 to 1339,
+        in 64 s on 2 CPU cores
 Next:   git diff --no-index babygpt_v6_block.py babygpt_v7_residual_connection.py
 """
 

@@ -8,7 +8,8 @@ road past all of them: a layer only has to correct what is there already, and de
 (He et al., "Deep Residual Learning for Image Recognition", 2015).
 
 Run:    python babygpt_v7_residual_connection.py
-Expect: val loss 4.82 (4.81 to 4.84), 3 seeds, in 68 s on 2 CPU cores
+Expect: val loss 4.82 (4.81 to 4.84) after 800 steps, seeds 1337 to 1339,
+        in 68 s on 2 CPU cores
 Next:   git diff --no-index babygpt_v7_residual_connection.py babygpt_v8_projection.py
 """
 

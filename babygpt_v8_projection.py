@@ -6,7 +6,8 @@ Why: concatenated, each head writes to its own quarter of the vector and to no o
 lets every head add to every part of the residual stream, and attention weigh what its heads found.
 
 Run:    python babygpt_v8_projection.py
-Expect: val loss 4.77 (4.75 to 4.78), 3 seeds, in 72 s on 2 CPU cores
+Expect: val loss 4.77 (4.75 to 4.78) after 800 steps, seeds 1337 to 1339,
+        in 72 s on 2 CPU cores
 Next:   git diff --no-index babygpt_v8_projection.py babygpt_v9_layer_norm.py
 """
 

@@ -8,7 +8,8 @@ vectors of mean 0 and variance 1 for each place (Ba et al., "Layer Normalization
 before the layer, not on the sum as in the Transformer of 2017: the direct road of v7 stays free.
 
 Run:    python babygpt_v9_layer_norm.py
-Expect: val loss 4.70 (4.69 to 4.71), 3 seeds, in 74 s on 2 CPU cores
+Expect: val loss 4.70 (4.69 to 4.71) after 800 steps, seeds 1337 to 1339,
+        in 74 s on 2 CPU cores
 Next:   git diff --no-index babygpt_v9_layer_norm.py babygpt_v10_dropout.py
 """
 

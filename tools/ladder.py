@@ -163,18 +163,19 @@ def loss_text(records, to=" to "):
 
 
 def docstring_line(version, runs):
-    """Return what the docstring of a version tells its reader to expect."""
+    """Return what the docstring of a version tells its reader to expect, in two lines."""
     records = records_of(version, runs)
+    steps = records[0]["curve"][-1]["step"]
+    seeds = f"seeds {records[0]['seed']} to {records[-1]['seed']}"
     where = f"on {records[0]['machine']['cores']} {records[0]['machine']['device'].upper()} cores"
-    seeds = f"{len(records)} seeds"
-    text = f"val loss {loss_text(records)}, {seeds}, in {fastest(records)} {where}"
-    if version <= 10:
-        return f"Expect: {text}\n"
-    hours = 5000 * 64 * 256 / max(r["tokens_per_sec"] for r in runs[11, "short"]) / 3600
-    return (
-        f"Expect: {text},\n        with the laptop flags;"
-        f" without them about {hours:.0f} hours (extrapolated), so use a GPU\n"
+    text = (
+        f"Expect: val loss {loss_text(records)} after {steps} steps, {seeds},"
+        f"\n        in {fastest(records)} {where}"
     )
+    if version <= 10:
+        return f"{text}\n"
+    hours = 5000 * 64 * 256 / max(r["tokens_per_sec"] for r in runs[11, "short"]) / 3600
+    return f"{text} with the laptop flags; without, about {hours:.0f} hours (extrapolated)\n"
 
 
 def bodies(version):
