@@ -1,26 +1,30 @@
-"""BabyGPT v11: scale.
+"""BabyGPT v12: an experiment on record.
 
-Same as v10, except for default values: a context of 256 characters instead of 8, six blocks of six
-heads, three times the width, more dropout, more and smaller steps. The model's code is unchanged.
+Same as v11, plus Weights & Biases tracking, and the best model of the run kept in a file that can
+be sampled from. Runs are recorded in ./wandb, without an account or a network. To see them on the
+website: `wandb login` once, then `--wandb_mode online`.
 
-Why: eight characters are one line of verse. With 256 the model sees a whole poem, its tune and its
-rhymes, and with its size it can learn them. It takes a GPU, or many hours on a CPU.
+Why: after hours of training one wants to see how it went, and to keep the model.
 
-Run:    python babygpt_v11_hyper_params.py
+Run:    python babygpt_v12_wandb.py
 Laptop: add --block_size 64 --n_embed 128 --n_head 4 --n_layer 4 --batch_size 32 --max_iters 1000
             --learning_rate 3e-3 --dropout 0
+Sample: python babygpt_v12_wandb.py --sample FILE.pt --prompts 明月 东风
 Expect: see the table in README.md (laptop)
-Next:   git diff --no-index babygpt_v11_hyper_params.py babygpt_v12_wandb.py
 """
 
 import math
+import os
 import sys
+import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
 import torch.nn as nn
 import tyro
+import wandb
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch.nn import functional as F
@@ -49,6 +53,10 @@ class Config:
     n_head: PositiveInt = 6  # attention heads, which share n_embed evenly
     n_layer: PositiveInt = 6  # blocks, one after the other
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2  # part of the values zeroed in training
+    # record runs in ./wandb, send them to the website as well (after `wandb login`), or neither
+    wandb_mode: Literal["offline", "online", "disabled"] = os.getenv("WANDB_MODE") or "offline"
+    checkpoint_path: str = time.strftime("babygpt_v12_%Y%m%d_%H%M%S.pt")  # for the best model
+    sample: str = ""  # checkpoint to sample from, with the shape it has, instead of training
 
 
 class Tokenizer:
@@ -220,8 +228,42 @@ def estimate_loss(model, data, config):
     return losses
 
 
-def train(model, data, config):
-    """Take max_iters steps, evaluating on the way. Ctrl-C ends the training early."""
+def save_checkpoint(model, tokenizer, config, val_loss):
+    """Write the model to checkpoint_path: whole or not at all, whenever the script is killed."""
+    shape = {name: getattr(config, name) for name in ("block_size", "n_embed", "n_head", "n_layer")}
+    saved = {"shape": shape, "chars": tokenizer.chars, "model": model.state_dict()}
+    torch.save({**saved, "val_loss": val_loss}, f"{config.checkpoint_path}.tmp")
+    os.replace(f"{config.checkpoint_path}.tmp", config.checkpoint_path)
+
+
+def load_checkpoint(path, config):
+    """Return the model saved at path, with the shape it has there, and its tokenizer."""
+    try:
+        # weights_only: takes tensors and plain values, refuses code that a file may hold
+        saved = torch.load(path, map_location=config.device, weights_only=True)
+        tokenizer = Tokenizer(saved["chars"])
+        model = BabyGPT(replace(config, **saved["shape"]), len(tokenizer.chars))
+        model.load_state_dict(saved["model"])
+        print(f"model: {path}, val loss {saved['val_loss']:.4f}, {saved['shape']}")
+    except Exception as error:  # which one depends on where a file is broken
+        sys.exit(f"error: --sample {path}: no checkpoint to load: {error!r:.200}")
+    if unknown := set("".join(config.prompts)) - set(tokenizer.chars):
+        sys.exit(f"error: --prompts: {path} does not know these, take others: {sorted(unknown)}")
+    return model.to(config.device), tokenizer
+
+
+def train(model, data, config, tokenizer):
+    """Take max_iters steps, on record, keeping the best model. Ctrl-C ends the training early."""
+    try:
+        if config.wandb_mode == "online" and not wandb.login(prompt=False):
+            sys.exit("error: --wandb_mode online: needs `wandb login` first")
+        open(config.checkpoint_path, "x").close()  # "x": never over a file that is there
+        run = wandb.init(project="babygpt", mode=config.wandb_mode, config=asdict(config))
+    except OSError as error:
+        sys.exit(f"error: --checkpoint_path {config.checkpoint_path}: {error}")
+    except wandb.Error as error:
+        sys.exit(f"error: --wandb_mode {config.wandb_mode}: {error}")
+    best, tokens, start = math.inf, 0, time.perf_counter()
     # AdamW moves each parameter a little against its gradient. The schedule says how far: the
     # learning rate rises to its peak, while the model is untrained, and then falls to almost 0
     optimizer = torch.optim.AdamW(model.parameters())
@@ -230,13 +272,21 @@ def train(model, data, config):
     try:
         for step in tqdm(range(config.max_iters + 1), leave=False, disable=None):  # None: tty only
             if step % config.eval_interval == 0 or step == config.max_iters:
+                tokens_per_sec = tokens / (time.perf_counter() - start)
                 losses = estimate_loss(model, data, config)
                 text = "step {:5d}: train loss {train:.4f}, val loss {val:.4f}"
                 tqdm.write(text.format(step, **losses))
+                metrics = {"train_loss": losses["train"], "val_loss": losses["val"]}
+                run.log({**metrics, "tokens_per_sec": tokens_per_sec}, step=step)
+                if losses["val"] < best:
+                    save_checkpoint(model, tokenizer, config, losses["val"])
+                    best = losses["val"]
+                tokens, start = 0, time.perf_counter()
             if step == config.max_iters:
                 break
             starts = torch.randint(n_starts, (config.batch_size,), device=config.device)  # (B,)
             x, y = get_batch(data["train"], starts, config)  # (B, T), (B, T)
+            tokens += x.numel()
             _, loss = model(x, y)
             optimizer.zero_grad()  # else backward() would add to the gradients of before
             loss.backward()
@@ -244,6 +294,10 @@ def train(model, data, config):
             schedule.step()
     except KeyboardInterrupt:
         tqdm.write(f"stopped at step {step}")
+        val_loss = estimate_loss(model, data, config)["val"]
+        if val_loss < best:
+            save_checkpoint(model, tokenizer, config, val_loss)
+    run.finish()
 
 
 def sample(model, tokenizer, config):
@@ -264,13 +318,16 @@ def main(argv=None):
     if config.n_embed % config.n_head:
         sys.exit(f"error: --n_embed {config.n_embed}: not divisible by --n_head {config.n_head}")
     torch.manual_seed(config.seed)
+    if config.sample:
+        return sample(*load_checkpoint(config.sample, config), config)
     tokenizer, data = load_data(config)
     vocab_size = len(tokenizer.chars)
     model = BabyGPT(config, vocab_size).to(config.device)
     print(f"text: {sum(map(len, data.values())):,} characters, {vocab_size:,} distinct")
     print(f"model: {sum(p.numel() for p in model.parameters()):,} parameters, on {config.device}")
     print(f"guessing: loss ln({vocab_size}) = {math.log(vocab_size):.4f}")  # -log(1 / vocab_size)
-    train(model, data, config)
+    train(model, data, config, tokenizer)
+    model, tokenizer = load_checkpoint(config.checkpoint_path, config)
     sample(model, tokenizer, config)
 
 
