@@ -246,7 +246,7 @@ def load_checkpoint(path, config):
         model.load_state_dict(saved["model"])
         print(f"model: {path}, val loss {saved['val_loss']:.4f}, {saved['shape']}")
     except Exception as error:  # which one depends on where a file is broken
-        sys.exit(f"error: --sample {path}: no checkpoint to load: {error!r:.200}")
+        sys.exit(f"error: --sample {path}: no checkpoint to load: {error!r:.80}")
     if unknown := set("".join(config.prompts)) - set(tokenizer.chars):
         sys.exit(f"error: --prompts: {path} does not know these, take others: {sorted(unknown)}")
     return model.to(config.device), tokenizer
