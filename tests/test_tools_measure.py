@@ -1,0 +1,228 @@
+"""tools/measure.py and tools/render.py: what is recorded, rendered and checked."""
+
+import json
+import os
+import shutil
+import sys
+from xml.etree import ElementTree
+
+import pytest
+from conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "tools"))
+import measure
+import render
+from rules import STEPS
+
+TINY = "--device cpu --max_iters 4 --eval_interval 2 --eval_iters 1 --batch_size 2 --n_embed 8"
+TINY = [*TINY.split(), "--max_new_tokens", "5"]
+
+posix = pytest.mark.skipif(os.name == "nt", reason="measures memory by os.wait4, which is POSIX's")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder for records, and a set of tiny runs; the tree counts as clean."""
+    monkeypatch.setattr(measure, "FOLDER", tmp_path / "records")
+    monkeypatch.setattr(measure, "RUNS", {"tiny": ([1, 2], TINY)})
+    monkeypatch.setattr(measure, "git", lambda *args: "" if args[0] == "status" else "abc")
+    monkeypatch.setattr(measure, "TOO_BUSY", 99)
+    return tmp_path / "records"
+
+
+@posix
+def test_a_run_is_recorded_as_the_script_printed_it(folder, monkeypatch):
+    monkeypatch.setattr(measure, "RUNS", {"tiny": ([1], TINY)})
+    measure.main(["tiny", "--seeds", "1"])
+    record = json.loads((folder / "tiny_v01_seed1337.json").read_text(encoding="utf-8"))
+    assert [e["step"] for e in record["curve"]] == [0, 2, 4]
+    assert record["curve"][0]["val_loss"] > record["curve"][2]["val_loss"] > 8
+    header, *samples = record["output"].split("\n\n", 2)
+    assert [len(sample) for sample in samples] == [7, 7] and "1,623,091 characters" in header
+    assert record["vocabulary"] == 4295
+    assert record["parameters"] == 4295 * 8 + 8 * 4295 + 4295
+    assert record["seconds"] > 1 and 50 < record["peak_megabytes"] < 2000
+    assert record["command"].startswith("python babygpt_v1.py --seed 1337 --device cpu")
+    assert record["machine"]["device"] == "cpu" and record["commit"] == "abc"
+
+
+@pytest.fixture
+def measured(folder, monkeypatch):
+    """Put stand-ins in place of real runs; return the list of (version, seed) that were run."""
+    runs = []
+
+    def stand_in(step, seed, flags):
+        runs.append((step.version, seed))
+        return {
+            "code": measure.code_hash(step),
+            "curve": [{"val_loss": 5.0}],
+            "seconds": 10.0,
+            "seconds_of_others": len(runs),
+        }
+
+    monkeypatch.setattr(measure, "measure", stand_in)
+    return runs
+
+
+def test_a_measured_run_is_not_repeated_unless_the_code_changed(measured, monkeypatch):
+    for _ in range(2):
+        measure.main(["tiny", "--seeds", "2"])
+        assert measured == [(1, 1337), (2, 1337), (1, 1338), (2, 1338)]
+    monkeypatch.setattr(measure, "code_hash", lambda step: f"other {step.version == 1}")
+    measure.main(["tiny", "--seeds", "1"])
+    assert measured[4:] == [(1, 1337), (2, 1337)]
+
+
+def test_a_disturbed_run_is_repeated_and_the_least_disturbed_is_kept(measured, folder, monkeypatch):
+    monkeypatch.setattr(measure, "TOO_BUSY", 0)
+    measure.main(["tiny", "--seeds", "1"])
+    assert measured == [(1, 1337)] * 3 + [(2, 1337)] * 3
+    record = json.loads((folder / "tiny_v01_seed1337.json").read_text(encoding="utf-8"))
+    assert (record["seconds_of_others"], record["tries"]) == (1, 3)
+
+
+def test_nothing_is_measured_in_a_tree_with_changes(measured, monkeypatch):
+    monkeypatch.setattr(measure, "git", lambda *args: " M babygpt_v1.py")
+    with pytest.raises(SystemExit, match="not committed"):
+        measure.main(["tiny"])
+    assert measured == []
+
+
+@posix
+def test_a_failing_script_leaves_no_record(folder, monkeypatch):
+    monkeypatch.setattr(measure, "RUNS", {"tiny": ([1], ["--batch_size", "0"])})
+    with pytest.raises(SystemExit, match="babygpt_v1.py"):
+        measure.main(["tiny"])
+    assert list(folder.iterdir()) == []
+
+
+def test_comments_do_not_make_a_measurement_stale_but_code_does(monkeypatch):
+    source = '"""One."""\n\nx = 1  # a comment\n'
+    hashes = []
+    for changed in (source, source.replace("One", "Two").replace("a com", "com"), "", "x = 2\n"):
+        text = changed if changed.startswith('"""') else f'"""One."""\n\n{changed}y = 1\n'
+        monkeypatch.setattr(measure, "read_script", lambda step, text=text: text)
+        hashes.append(measure.code_hash(STEPS[0]))
+    assert hashes[0] == hashes[1] and len(set(hashes)) == 3
+
+
+# --- the committed records, and what is rendered from them
+
+
+def test_every_version_is_measured_over_three_seeds_at_its_defaults():
+    records = render.Records()
+    for step in STEPS[:11]:
+        assert [record["seed"] for record in records.of(step.version)] == [1337, 1338, 1339]
+        assert [record["flags"] for record in records.of(step.version)] == [
+            measure.RUNS["ladder" if step.version <= 10 else "laptop"][1]
+        ] * 3
+
+
+def test_pages_docstrings_and_charts_are_as_the_records_say():
+    assert render.check(render.Records()) == []
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    """A copy of all that is rendered, which the tools take for the project."""
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("babygpt_v*.py")]:
+        shutil.copy(path, tmp_path)
+    (tmp_path / "data").mkdir()
+    monkeypatch.setattr(render, "ROOT", tmp_path)
+    monkeypatch.setattr(render, "FOLDER", tmp_path / "docs" / "measurements")
+    read = measure.read_script
+    for module in (render, measure):
+        monkeypatch.setattr(module, "read_script", lambda step: read(step, tmp_path))
+    return tmp_path
+
+
+def replace(path, old, new):
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8", newline="\n")
+
+
+def test_a_changed_digit_of_a_record_is_found(copy):
+    file = copy / "docs" / "measurements" / "ladder_v04_seed1337.json"
+    record = json.loads(file.read_text(encoding="utf-8"))
+    record["curve"][-1]["val_loss"] += 0.1
+    file.write_text(json.dumps(record), encoding="utf-8")
+    assert any("README.md: not as" in line for line in render.check(render.Records()))
+
+
+def test_a_changed_line_of_a_script_is_found(copy):
+    replace(copy / "babygpt_v5_feedforward.py", "nn.ReLU()", "nn.GELU()")
+    stale = [line for line in render.check(render.Records()) if "changed since" in line]
+    assert len(stale) == 3 and all("babygpt_v5_feedforward.py" in line for line in stale)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/steps/v07.md", "docs/steps/zh-CN/v07.md"])
+def test_a_number_written_by_hand_is_found(copy, page):
+    with (copy / page).open("a", encoding="utf-8") as file:
+        file.write("\nIt went down to 3.1416.\n")
+    assert render.check(render.Records()) == [f"{page}: 3.1416 is written by hand"]
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_a_changed_digit_of_a_table_is_found(copy, page):
+    table = (copy / page).read_text(encoding="utf-8").split("<!-- ladder table -->")[1]
+    row = next(line for line in table.splitlines() if line.startswith("| [v1]"))
+    replace(copy / page, row, row.replace("1,1", "1,2"))
+    assert render.check(render.Records()) == [f"{page}: not as tools/render.py writes it"]
+
+
+def test_rendering_restores_what_was_changed_and_nothing_else(copy):
+    before = {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()}
+    replace(copy / "babygpt_v3_self_attention.py", "Expect: val loss 5", "Expect: val loss 4")
+    render.main([])
+    assert {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()} == before
+
+
+def test_whether_ranges_overlap_is_said_as_it_is():
+    def two(before, after):
+        records = render.Records.__new__(render.Records)
+        records.by_run = {
+            ("ladder", version): [
+                {"parameters": 1, "curve": [{"val_loss": loss, "train_loss": loss}]}
+                for loss in losses
+            ]
+            for version, losses in ((1, before), (2, after))
+        }
+        return render.measured(2, records, render.WORDS["en"])
+
+    assert "−0.100; the ranges over the seeds do not overlap" in two([5.02, 5.0], [4.92, 4.9])
+    assert "+0.100; the ranges over the seeds do not overlap" in two([4.92, 4.9], [5.02, 5.0])
+    assert "the ranges over the seeds overlap" in two([5.02, 5.0], [5.01, 4.9])
+
+
+def test_numbers_in_sentences_are_filled_in():
+    records = render.Records()
+    text = render.fill(
+        "v6: <!-- loss v6 -->?<!-- -->, v7 <!-- change v7 -->?<!-- -->.", {}, records
+    )
+    low, mean, high = records.spread(6)
+    assert low < mean < high and f"-->{mean:.2f}<!--" in text
+    assert f"-->−{mean - records.spread(7)[1]:.3f}<!--" in text
+
+
+@pytest.mark.parametrize("words", render.WORDS.values(), ids=render.WORDS)
+def test_the_chart_shows_every_mean_higher_losses_higher_up(words):
+    records = render.Records()
+    root = ElementTree.fromstring(render.draw_ladder(records, words))
+    svg = "{http://www.w3.org/2000/svg}"
+    labels = [text.text for text in root.iter(f"{svg}text")]
+    means = [records.spread(version)[1] for version in range(1, 11)]
+    assert [f"{mean:.2f}" for mean in means] == [text for text in labels if "." in text]
+    heights = [-float(circle.get("cy")) for circle in root.iter(f"{svg}circle")]
+    inside = [mean for mean in means if mean < 5.5]
+    assert sorted(range(9), key=heights.__getitem__) == sorted(range(9), key=inside.__getitem__)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS[:10], ids=lambda step: f"v{step.version}")
+def test_a_default_run_still_reaches_the_recorded_loss(step):
+    """Another machine or PyTorch moves a loss by a few hundredths, as another seed does."""
+    low, _, high = render.Records().spread(step.version)
+    loss = measure.measure(step, measure.FIRST_SEED, [])["curve"][-1]["val_loss"]
+    assert low - 0.05 < loss < high + 0.05
