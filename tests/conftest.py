@@ -2,13 +2,14 @@
 
 import functools
 import importlib.util
+import itertools
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,6 @@ VOCAB = len(ALPHABET)
 
 SMALL = {
     "device": "cpu",
-    "matmul_precision": "highest",
     "prompts": ("天地", "日"),
     "max_new_tokens": 12,
     "max_iters": 20,
@@ -46,8 +46,8 @@ SMALL = {
     "wandb_mode": "disabled",
 }
 
-# One line of progress: step, train loss, val loss, tokens/s
-PROGRESS = re.compile(r"^step +(\d+): train loss (\S+), val loss (\S+), (\S+) tokens/s$", re.M)
+# One line of progress: step, train loss, val loss
+PROGRESS = re.compile(r"^step +(\d+): train loss (\S+), val loss (\S+)$", re.M)
 
 WANDB_PLACES = ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR")
 # Should anything try to send: nobody listens at this address
@@ -58,7 +58,7 @@ def load(version):
     """Return the script as a module, freshly imported."""
     path = FILES[version]
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
@@ -103,7 +103,6 @@ def no_wandb_settings(tmp_path_factory):
 def fresh_start(tmp_path, monkeypatch):
     """Each test starts in an empty folder and with the same random numbers."""
     monkeypatch.chdir(tmp_path)
-    torch.set_float32_matmul_precision("highest")
     torch.manual_seed(0)
 
 
@@ -114,10 +113,23 @@ def corpus(tmp_path_factory):
     return path
 
 
+def known_to(gpt, changes):
+    names = {f.name for f in fields(gpt.Config)}
+    return {k: v for k, v in {**SMALL, **changes}.items() if k in names}
+
+
 def small(gpt, **changes):
     """Return the small Config, with those of the settings that this version has."""
-    known = {f.name for f in fields(gpt.Config)}
-    return gpt.Config(**{k: v for k, v in {**SMALL, **changes}.items() if k in known})
+    return gpt.Config(**known_to(gpt, changes))
+
+
+def flags(gpt, **changes):
+    """Return the small settings as a command line, with those that this version has."""
+    argv = []
+    for name, value in known_to(gpt, changes).items():
+        values = value if isinstance(value, (tuple, list)) else [value]
+        argv += [f"--{name}", *map(str, values)]
+    return argv
 
 
 def new_model(gpt, device="cpu", vocab_size=VOCAB, **changes):
@@ -129,40 +141,64 @@ def random_ids(*shape, device="cpu", vocab_size=VOCAB):
 
 
 def data_of(gpt, config, text=TEXT):
-    return gpt.split_text(text, gpt.Tokenizer(text), config)
+    path = Path("text-for-load_data.txt")
+    path.write_text(text, encoding="utf-8")
+    _, data = gpt.load_data(replace(config, data_path=str(path), prompts=()))
+    path.unlink()
+    return data
 
 
-def flags(gpt, **changes):
-    """Return the small settings as a command line, with those that this version has."""
-    known = {f.name for f in fields(gpt.Config)}
-    argv = []
-    for name, value in {**SMALL, **changes}.items():
-        if name in known:
-            values = value if isinstance(value, (tuple, list)) else [value]
-            argv += [f"--{name}", *map(str, values)]
-    return argv
+def train(gpt, model, data, config):
+    """Call train(), which takes the tokenizer too where it saves the model."""
+    more = [gpt.Tokenizer(TEXT)] if hasattr(gpt, "save_checkpoint") else []
+    gpt.train(model, data, config, *more)
+
+
+def interrupt(gpt, monkeypatch, step):
+    """Let Ctrl-C be pressed at this training step (evaluation, without gradients, not counted)."""
+    get_batch, count = gpt.get_batch, itertools.count()
+
+    def interrupted(*args):
+        if torch.is_grad_enabled() and next(count) == step:
+            raise KeyboardInterrupt
+        return get_batch(*args)
+
+    monkeypatch.setattr(gpt, "get_batch", interrupted)
 
 
 @pytest.fixture
-def run(corpus, capsys):
-    """Return run(gpt, **settings): call main() on the small corpus, return what it printed."""
+def run(corpus, capsys, monkeypatch, tmp_path):
+    """Return run(gpt, **settings): call main() in a new folder, return what it printed."""
+    count = itertools.count(1)
 
     def run(gpt, **changes):
-        gpt.main(flags(gpt, **{"data_path": corpus, **changes}))
+        folder = tmp_path / f"run-{next(count)}"
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        try:
+            gpt.main(flags(gpt, **{"data_path": corpus, **changes}))
+        except KeyboardInterrupt:
+            pytest.fail("Ctrl-C ended the script")
         return capsys.readouterr().out
 
     return run
 
 
-def without_speed(text):
-    return re.sub(r"[\d,]+ tokens/s", "tokens/s", text)
+def samples_of(out):
+    """Return the samples in what a run printed, without the header and the progress before."""
+    return out.partition("\n\n")[2]
+
+
+def without_checkpoint(out):
+    """Leave out the line in which v12 names the file that it samples from."""
+    return re.sub(r"^model: .*\.pt, val loss .*\n", "", out, flags=re.M)
 
 
 def files_below(folder):
     return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*"))
 
 
-def start(version, argv, folder, before=lambda: None, **env):
+def start(version, argv, folder, **env):
     """Start a script as a user would, in folder, with a home of its own beside it."""
     home = folder.parent / f"{folder.name}-home"
     home.mkdir(exist_ok=True)
@@ -170,18 +206,19 @@ def start(version, argv, folder, before=lambda: None, **env):
     env = {
         **kept,
         **WANDB_SILENCE,
-        **dict.fromkeys(("HOME", *WANDB_PLACES), str(home)),
+        **dict.fromkeys(("HOME", "USERPROFILE", *WANDB_PLACES), str(home)),
         "NETRC": str(home / "netrc"),
         "OMP_NUM_THREADS": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONIOENCODING": "utf-8",
         **env,
     }
-
-    def in_child():
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore Ctrl-C
-        before()
-
+    posix = {}
+    if os.name != "nt":
+        # A session of its own, so that Ctrl-C reaches it and its children, but not the tests; and
+        # what a shell makes its background jobs ignore, it hears
+        listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        posix = {"start_new_session": True, "preexec_fn": listen}
     return subprocess.Popen(
         [sys.executable, str(FILES[version]), *map(str, argv)],
         cwd=folder,
@@ -190,15 +227,21 @@ def start(version, argv, folder, before=lambda: None, **env):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
-        start_new_session=True,  # so that Ctrl-C reaches it and its children, but not the tests
-        preexec_fn=in_child,
+        **posix,
     )
+
+
+def wait_for(process, line_start):
+    for line in process.stdout:
+        if line.startswith(line_start):
+            return
+    pytest.fail(f"no line {line_start!r}: {process.stderr.read()}")
 
 
 def finish(process):
     """Return (stdout, stderr, exit status) of a started script."""
     try:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=120)
     finally:
         if process.poll() is None:
             process.kill()

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 
@@ -11,9 +10,10 @@ from conftest import ROOT, TEXT, flags, loaded
 
 sys.path.insert(0, str(ROOT / "tools"))
 import carry_forward
-import ladder
+import measure
+import render
 import xray
-from steps import STEPS, find_step
+from rules import STEPS, find_step
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "steps").glob("*.md"))]
 PAIRS = {
@@ -22,7 +22,7 @@ PAIRS = {
     else page.parent / "zh-CN" / page.name
     for page in PAGES
 }
-ALL_PAGES = [*PAIRS, *PAIRS.values(), ROOT / "data" / "README.md"]
+ALL_PAGES = [*PAIRS, *PAIRS.values(), ROOT / "data/README.md", ROOT / "docs/measurements/README.md"]
 
 
 def read(page):
@@ -56,8 +56,10 @@ def test_every_command_of_the_readme_works(line, tmp_path, monkeypatch, capsys):
         elif words == ["pytest"]:
             pass  # this is it
         elif words[0] == "git":
-            subprocess.run(["git", "rev-parse"], cwd=ROOT, check=True)
-            shown = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+            shallow = ["git", "rev-parse", "--is-shallow-repository"]
+            if "true" in subprocess.run(shallow, cwd=ROOT, capture_output=True, text=True).stdout:
+                pytest.skip("a shallow clone has no history to show")
+            shown = subprocess.run(words, cwd=ROOT, capture_output=True, encoding="utf-8")
             assert shown.stdout and not shown.stderr
         else:
             assert words[0] == "python"
@@ -66,24 +68,26 @@ def test_every_command_of_the_readme_works(line, tmp_path, monkeypatch, capsys):
 
 
 def run_python(script, argv, folder, monkeypatch):
-    if script == "tools/carry_forward.py":
-        assert carry_forward.main(argv if "--check" in argv else [*argv, "--dry-run"]) in (0, None)
-    elif script == "tools/xray.py":
-        assert xray.main(argv) in (0, None)
-    elif script == "tools/ladder.py":
-        monkeypatch.setattr(ladder, "measure_all", lambda *args: print("measuring"))
-        monkeypatch.setattr(ladder, "render", lambda: print("rendering"))
-        assert ladder.main(argv) in (0, None)
-    else:
-        module = loaded(find_step(script).version)
-        short = flags(module, prompts=())
-        del short[short.index("--prompts")]
-        if "--data_path" not in argv:
-            short += ["--data_path", str(folder / "ci.txt")]
-        if "--init_from" in argv:
-            module.main([*short, "--checkpoint_path", str(folder / "babygpt_v12.pt")])
-            short += ["--max_iters", "0"]
-        module.main([*argv, *short])
+    if script.startswith("tools/"):
+        # Nothing is written or measured here: what these tools do is tested in their own files
+        monkeypatch.setattr(carry_forward, "carry", lambda *args: [])
+        monkeypatch.setattr(measure, "measure_all", lambda *args: print("measuring"))
+        monkeypatch.setattr(render, "rendered", lambda records: {})
+        tool = {"carry_forward": carry_forward, "measure": measure, "render": render, "xray": xray}
+        try:
+            tool[script[len("tools/") : -len(".py")]].main(argv)
+        except SystemExit as end:
+            assert not end.code
+        print("done")
+        return
+    module = loaded(find_step(script).version)
+    short = flags(module, prompts=())
+    del short[short.index("--prompts")]
+    if "--data_path" not in argv:
+        short += ["--data_path", str(folder / "ci.txt")]
+    if "--sample" in argv:
+        module.main([*short, "--checkpoint_path", argv[argv.index("--sample") + 1]])
+    module.main([*argv, *short])
 
 
 @pytest.mark.parametrize("page", ALL_PAGES, ids=page_id)
@@ -113,7 +117,7 @@ def test_both_languages_say_the_same(page):
     """The same headings, blocks, tables, numbers and links, in the same order."""
     english, chinese = read(page), read(PAIRS[page])
     assert [level for level, _ in headings(page)] == [level for level, _ in headings(PAIRS[page])]
-    for what in (r"^```.*?^```$", r"^\|[-:| ]+\|$", r"<!-- .*? -->"):
+    for what in (r"^```.*?^```$", r"^\|[-:| ]+\|$", r"<!--.*?-->"):
         found = [re.findall(what, text, flags=re.M | re.S) for text in (english, chinese)]
         assert found[0] == found[1]
     assert sorted(numbers(english)) == sorted(numbers(chinese))
@@ -129,7 +133,8 @@ def targets(text, page):
     """Return the files and addresses that a page links to, its own language's pages apart."""
     found = [link.split("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text)]
     files = [link if "//" in link else (page.parent / link).resolve() for link in found if link]
-    return [str(file).replace("zh-CN/", "") for file in files if "README" not in str(file)]
+    names = [re.sub(r"zh-CN[/.\\]", "", str(file)) for file in files]
+    return [name for name in names if "README" not in name]
 
 
 @pytest.mark.parametrize("page", ALL_PAGES, ids=page_id)
@@ -143,22 +148,6 @@ def test_every_script_is_in_the_table():
     for page in (ROOT / "README.md", ROOT / "README.zh-CN.md"):
         for step in STEPS:
             assert f"| [v{step.version}]({step.file})" in read(page)
-
-
-def test_pages_and_docstrings_say_what_was_measured():
-    assert ladder.check() == []
-
-
-def test_a_number_that_nobody_measured_is_found(tmp_path, monkeypatch):
-    for name in ("docs", "README.md", "README.zh-CN.md"):
-        source, copy = ROOT / name, tmp_path / "copy" / name
-        shutil.copytree(source, copy) if source.is_dir() else shutil.copy(source, copy)
-    for step in STEPS:
-        shutil.copy(ROOT / step.file, tmp_path / "copy")
-    monkeypatch.setattr(ladder, "ROOT", tmp_path / "copy")
-    page = tmp_path / "copy" / "docs" / "steps" / "v07.md"
-    page.write_text(read(page) + "\nIt went down to 3.1416.\n", encoding="utf-8")
-    assert ladder.check() == ["docs/steps/v07.md: 3.1416 is in no committed measurement"]
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: f"v{step.version}")

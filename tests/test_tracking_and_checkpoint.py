@@ -1,11 +1,12 @@
 """v12: what is recorded, what is saved, and that a killed run loses neither."""
 
+import itertools
 import json
 import os
-import resource
-import signal
+import re
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,17 +15,20 @@ import torch
 from conftest import (
     LAST,
     PROGRESS,
+    SMALL,
     TEXT,
-    data_of,
     files_below,
     finish,
     flags,
+    interrupt,
     load,
     loaded,
     new_model,
     random_ids,
+    samples_of,
     small,
     start,
+    wait_for,
 )
 
 
@@ -33,68 +37,66 @@ def gpt():
     return loaded(LAST)
 
 
+def read(path):
+    return torch.load(path, weights_only=True)
+
+
+def the_checkpoint(folder="."):
+    (path,) = Path(folder).glob("*.pt")
+    return path
+
+
 # --- tracking
 
 
 @pytest.fixture(scope="module")
 def offline(tmp_path_factory):
-    """An offline run in a folder of its own: (stdout, folder, its records as read from disk)."""
+    """A run with the mode left open: (stdout, folder, settings, records as read from disk)."""
     folder = tmp_path_factory.mktemp("offline")
     text = folder.with_suffix(".txt")
     text.write_text(TEXT + TEXT[:80:-1], encoding="utf-8")  # train and val loss differ
-    settings = {"data_path": text, "max_iters": 25, "wandb_project": "some-project"}
-    argv = flags(loaded(LAST), **settings)
-    at = argv.index("--wandb_mode")  # offline is the default
-    process = start(LAST, argv[:at] + argv[at + 2 :], folder)
-    out, err, status = finish(process)
+    settings = {"data_path": str(text), "max_iters": 25, "checkpoint_path": "some.pt"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(SMALL, "wandb_mode")
+        out, err, status = finish(start(LAST, flags(loaded(LAST), **settings), folder))
     assert status == 0, err
     (record,) = folder.glob("wandb/offline-run-*/run-*.wandb")
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(record)]
-    env = {**os.environ, "HOME": str(folder)}
-    lines = subprocess.run(command, capture_output=True, check=True, text=True, env=env, timeout=60)
-    return out, folder, [json.loads(line) for line in lines.stdout.splitlines()]
+    env = {**os.environ, "HOME": str(folder), "PYTHONUTF8": "1"}
+    result = subprocess.run(
+        command, capture_output=True, check=True, encoding="utf-8", env=env, timeout=120
+    )
+    return out, folder, settings, [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def test_the_recorded_history_is_what_was_printed(offline):
-    out, _, records = offline
+    out, _, _, records = offline
     history = [record["history"]["item"] for record in records if record["type"] == "history"]
     printed = PROGRESS.findall(out)
     assert [int(step) for step, *_ in printed] == [0, 10, 20, 25]
-    assert len(history) == len(printed) and all(train != val for _, train, val, _ in printed)
-    for recorded, (step, train, val, speed) in zip(history, printed, strict=True):
+    assert len(history) == len(printed) and all(train != val for _, train, val in printed)
+    for recorded, (step, train, val) in zip(history, printed, strict=True):
         assert recorded["_step"] == int(step)
         assert f"{recorded['train_loss']:.4f}" == train
         assert f"{recorded['val_loss']:.4f}" == val
-        assert f"{recorded['tokens_per_sec']:,.0f}" == speed
+        assert (recorded["tokens_per_sec"] > 0) is (step != "0")
 
 
 def test_the_recorded_config_is_the_whole_config(offline):
-    _, folder, records = offline
+    _, folder, settings, records = offline
+    assert sorted(path.name for path in folder.iterdir()) == ["some.pt", "wandb"]
     (run,) = (record["run"] for record in records if record["type"] == "run")
-    assert run["project"] == "some-project"
-    recorded = run["config"]["update"]
-    text = str(folder.with_suffix(".txt"))
-    config = small(loaded(LAST), data_path=text, max_iters=25, wandb_mode="offline")
-    config.wandb_project = "some-project"
-    wanted = {**asdict(config), "prompts": list(config.prompts)}
-    assert {name: recorded[name] for name in wanted} == wanted
-
-
-def test_an_offline_run_leaves_its_record_and_the_checkpoint_alone(offline):
-    _, folder, _ = offline
-    assert sorted(path.name for path in folder.iterdir()) == ["babygpt_v12.pt", "wandb"]
-
-
-def test_disabled_leaves_no_record(run, tmp_path, gpt):
-    run(gpt, wandb_mode="disabled")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["babygpt_v12.pt"]
+    assert run["project"] == "babygpt"
+    wanted = asdict(small(loaded(LAST), wandb_mode="offline", **settings))
+    wanted["prompts"] = list(wanted["prompts"])
+    assert {name: run["config"]["update"].get(name) for name in wanted} == wanted
 
 
 @pytest.mark.parametrize("value, mode", [(None, "offline"), ("", "offline"), ("online", "online")])
 def test_the_mode_in_the_environment_is_the_default(monkeypatch, value, mode):
     if value is not None:
         monkeypatch.setenv("WANDB_MODE", value)
-    assert load(LAST).parse_args(["--device", "cpu"]).wandb_mode == mode
+    assert load(LAST).Config().wandb_mode == mode
 
 
 class Recorder:
@@ -104,32 +106,40 @@ class Recorder:
         self.calls = []
 
     def init(self, **settings):
-        self.calls.append(("init", settings))
+        self.calls.append(("init", settings["mode"], settings["project"]))
         return self
 
     def log(self, metrics, step):
-        self.calls.append(("log", step))
+        self.calls.append(("log", step, metrics["tokens_per_sec"]))
 
-    def finish(self, exit_code=None):
-        self.calls.append(("finish", exit_code))
+    def finish(self):
+        self.calls.append(("finish",))
 
 
-def test_a_stopped_run_is_logged_to_its_last_step_and_finished(gpt, run, monkeypatch):
-    wandb, batches, get_batch = Recorder(), [], gpt.get_batch
+def test_tokens_per_sec_is_the_speed_of_training_alone_and_a_stopped_run_is_finished(
+    gpt, run, monkeypatch
+):
+    """8 windows of 8 characters a step, each of which takes a second here; an evaluation: 1000."""
+    wandb, clock, ticks = Recorder(), [0], itertools.count()
+    get_batch, estimate_loss = gpt.get_batch, gpt.estimate_loss
 
-    def interrupted(split, config, starts=None):
-        batches.append(starts)
-        if starts is None and batches.count(None) == 14:
-            raise KeyboardInterrupt
-        return get_batch(split, config, starts)
+    def a_second(*args):
+        clock[0] += torch.is_grad_enabled()
+        return get_batch(*args)
+
+    def slow(*args):
+        clock[0] += 1000
+        return estimate_loss(*args)
 
     monkeypatch.setattr(gpt, "wandb", wandb)
-    monkeypatch.setattr(gpt, "get_batch", interrupted)
-    run(gpt)
-    steps = [("log", 0), ("log", 10), ("log", 13)]
-    assert wandb.calls[1:] == [*steps, ("finish", None)]
-    settings = wandb.calls[0][1]
-    assert (settings["mode"], settings["project"]) == ("disabled", "babygpt")
+    monkeypatch.setattr(gpt, "get_batch", a_second)
+    monkeypatch.setattr(gpt, "estimate_loss", slow)
+    monkeypatch.setattr(gpt.time, "perf_counter", lambda: clock[0] + 1e-9 * next(ticks))
+    interrupt(gpt, monkeypatch, step=24)
+    run(gpt, max_iters=1000)
+    assert [call[:2] for call in wandb.calls[1:-1]] == [("log", 0), ("log", 10), ("log", 20)]
+    assert [call[2] for call in wandb.calls[1:-1]] == pytest.approx([0, 64, 64])
+    assert (wandb.calls[0], wandb.calls[-1]) == (("init", "disabled", "babygpt"), ("finish",))
 
 
 # --- the checkpoint
@@ -139,68 +149,67 @@ SHAPE = {"block_size": 6, "n_embed": 24, "n_head": 3, "n_layer": 1}
 
 
 @pytest.fixture
-def trained(gpt, run, tmp_path):
+def trained(gpt, run):
     """(checkpoint file, what the run printed) of a small run with a shape of its own."""
-    path = tmp_path / "saved.pt"
-    return path, run(gpt, checkpoint_path=path, **SHAPE)
+    out = run(gpt, **SHAPE)
+    return the_checkpoint().resolve(), out
 
 
-def sample_from(gpt, path, capsys, **more):
-    """Return what main() prints when it only samples: it needs no corpus and writes nothing."""
-    only = {"init_from": path, "max_iters": 0, "data_path": "not/there.txt", **more}
-    only["checkpoint_path"] = "not/there/either.pt"
-    argv = []
-    for name, value in only.items():
-        values = value if isinstance(value, tuple) else [value]
-        argv += [f"--{name}", *map(str, values)]
-    gpt.main([*argv, "--device", "cpu", "--matmul_precision", "highest"])
-    return capsys.readouterr().out
+@pytest.fixture
+def sample_from(gpt, capsys, monkeypatch, tmp_path):
+    """Return sample_from(path): what --sample prints, in a folder without a text."""
+
+    def sample_from(path, *more):
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        monkeypatch.chdir(elsewhere)
+        capsys.readouterr()
+        argv = ["--sample", path, "--prompts", "天地", "日", "--max_new_tokens", "12"]
+        argv += ["--data_path", "not/there.txt", "--device", "cpu", *more]
+        gpt.main(list(map(str, argv)))
+        assert files_below(elsewhere) == []
+        return capsys.readouterr().out
+
+    return sample_from
 
 
-def test_the_checkpoint_holds_plain_values_only(trained, gpt, corpus):
+def test_the_checkpoint_holds_plain_values_only(trained):
     path, out = trained
-    saved = torch.load(path, weights_only=True)
-    assert list(saved) == ["model", "config", "chars", "step", "val_loss"]
-    config = small(gpt, data_path=str(corpus), checkpoint_path=str(path), **SHAPE)
-    assert saved["config"] == {**asdict(config), "prompts": list(config.prompts)}
-    assert saved["chars"] == sorted(set(TEXT))
-    step, _, val, _ = PROGRESS.findall(out)[-1]
-    assert (saved["step"], f"{saved['val_loss']:.4f}") == (int(step), val)
+    saved = read(path)
+    assert saved.keys() == {"shape", "chars", "model", "val_loss"}
+    assert saved["shape"] == SHAPE and saved["chars"] == sorted(set(TEXT))
+    assert f"{saved['val_loss']:.4f}" == min(val for _, _, val in PROGRESS.findall(out))
 
 
 def test_a_loaded_model_gives_the_same_logits(gpt, device):
-    model, config = new_model(gpt, device), small(gpt, device=device)
-    gpt.train(model, data_of(gpt, config), config, sorted(set(TEXT)))
-    fresh = small(gpt, device=device, init_from=config.checkpoint_path)
-    again, tokenizer = gpt.load_checkpoint(fresh)
-    idx = random_ids(4, 8, device=device)
+    model, config = new_model(gpt, device, **SHAPE), small(gpt, device=device, **SHAPE)
+    tokenizer = gpt.Tokenizer(TEXT)
+    gpt.save_checkpoint(model, tokenizer, config, 1.0)
+    fresh = small(gpt, device=device)  # of another shape
+    again, its_tokenizer = gpt.load_checkpoint(config.checkpoint_path, fresh)
+    idx = random_ids(4, 6, device=device)
     assert torch.equal(again.eval()(idx)[0], model.eval()(idx)[0])
-    assert tokenizer.chars == sorted(set(TEXT))
+    assert its_tokenizer.chars == tokenizer.chars
+    assert files_below(".") == [config.checkpoint_path]
 
 
-def test_a_loaded_model_gives_the_same_sample_without_a_corpus(trained, gpt, capsys, tmp_path):
+def test_a_loaded_model_gives_the_same_sample_without_a_text_and_writes_nothing(
+    trained, sample_from
+):
     path, out = trained
-    before = files_below(tmp_path)
-    alone = sample_from(gpt, path, capsys, prompts=("天地", "日"), max_new_tokens=12)
-    assert alone == "\n" + out.split("\n\n", 1)[1]
-    assert "step" not in alone and files_below(tmp_path) == before
+    before = path.read_bytes()
+    alone = sample_from(path)
+    assert samples_of(alone) == samples_of(out)
+    assert "step" not in alone and path.read_bytes() == before
 
 
-def test_the_shape_is_taken_over_from_the_checkpoint(trained, gpt):
-    config = gpt.Config(init_from=str(trained[0]), device="cpu")
-    model, _ = gpt.load_checkpoint(config)
-    assert {name: getattr(config, name) for name in SHAPE} == SHAPE
-    assert model.position_embedding_table.weight.shape == (6, 24)
-    assert (len(model.blocks), len(model.blocks[0].sa.heads)) == (1, 3)
-
-
-def test_training_goes_on_from_the_checkpoint(trained, gpt, run, tmp_path):
+def test_a_shape_flag_with_sample_is_not_silently_believed(trained, sample_from):
+    """The shape is the file's, and it is printed."""
     path, out = trained
-    more = run(gpt, init_from=path, checkpoint_path=tmp_path / "more.pt", **SHAPE)
-    first, last = PROGRESS.findall(out)[-1], PROGRESS.findall(more)
-    assert last[0][1:3] == first[1:3]  # it starts where the other run ended
-    assert float(last[-1][2]) < float(first[2])
-    assert torch.load(tmp_path / "more.pt", weights_only=True)["step"] == 20
+    header, _, samples = sample_from(path, "--n_embed", "32", "--n_head", "4").partition("\n\n")
+    assert samples == samples_of(out) and str(path) in header
+    for name, value in SHAPE.items():
+        assert re.search(rf"{name}\W+{value}\b", header)
 
 
 @pytest.fixture
@@ -225,97 +234,108 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_the_best_model_is_saved_and_sampled_not_the_last(gpt, losses_as_told):
-    weights = losses_as_told(4.0, 3.0, 2.0, 2.5, 2.0)
-    config, model = small(gpt, max_iters=40), new_model(gpt)
-    gpt.train(model, data_of(gpt, config), config, ["a"])
-    saved = torch.load(config.checkpoint_path, weights_only=True)
-    assert (saved["step"], saved["val_loss"]) == (20, 2.0)
-    assert same(saved["model"], weights[2]) and not same(weights[2], weights[4])
-    assert same(model.state_dict(), saved["model"])
-
-
-def test_a_model_that_only_gets_worse_leaves_no_file(gpt, losses_as_told):
-    weights = losses_as_told(2.0, 3.0, 4.0)
-    config, model = small(gpt), new_model(gpt)
-    gpt.train(model, data_of(gpt, config), config)
-    assert files_below(".") == []
-    assert same(model.state_dict(), weights[0])
-
-
-@pytest.mark.parametrize(
-    "disk_full_at, tried", [([], [10, 30, 40]), ([1], [10, 10, 30, 40]), ([2], [10, 30, 40])]
-)
-def test_every_better_model_is_saved_at_once_or_as_soon_as_possible(
-    gpt, losses_as_told, monkeypatch, disk_full_at, tried
+@pytest.mark.parametrize("vals, best", [((4, 3, 2, 2.5, 2), 2), ((2, 3, 4, 5, 6), 0)])
+def test_the_best_model_is_saved_and_sampled_not_the_last(
+    gpt, run, losses_as_told, monkeypatch, vals, best
 ):
-    """What could not be written is tried again at the next evaluation, if not overtaken by then."""
-    losses_as_told(4.0, 3.0, 3.5, 2.0, 1.0)
-    saves = []
+    """And an equal one later on is no better; the model of step 0 counts too."""
+    weights, sampled, generate = losses_as_told(*map(float, vals)), [], gpt.BabyGPT.generate
 
-    def save_checkpoint(best, path):
-        saves.append(best["step"])
-        return len(saves) not in disk_full_at
+    def spy(model, *args):
+        sampled.append(model.state_dict())
+        return generate(model, *args)
 
-    monkeypatch.setattr(gpt, "save_checkpoint", save_checkpoint)
-    config, model = small(gpt, max_iters=40), new_model(gpt)
-    gpt.train(model, data_of(gpt, config), config)
-    assert saves == tried
-
-
-@pytest.mark.parametrize("broken", ["save", "replace"])
-def test_a_failing_write_keeps_the_old_file_and_goes_on(gpt, corpus, monkeypatch, capsys, broken):
-    """As on a full disk: half of the new file is written when it happens."""
-    torch.save({"model": "old"}, "babygpt_v12.pt")
-
-    def half(checkpoint, path):
-        Path(path).write_text("half")
-        raise OSError("No space left on device")
-
-    def refuse(source, target):
-        raise OSError("Permission denied")
-
-    if broken == "save":
-        monkeypatch.setattr(gpt.torch, "save", half)
-    else:
-        monkeypatch.setattr(gpt.os, "replace", refuse)
-    gpt.main(flags(gpt, data_path=corpus))
-    out, err = capsys.readouterr()
-    assert [int(step) for step, *_ in PROGRESS.findall(out)] == [0, 10, 20]
-    assert len(out.split("\n\n")) == 3
-    lines = err.splitlines()
-    assert len(lines) == 2  # one for each evaluation that found a better model
-    assert all(line.startswith("warning: ") and "babygpt_v12.pt" in line for line in lines)
-    assert torch.load("babygpt_v12.pt", weights_only=True) == {"model": "old"}
-    assert files_below(".") == ["babygpt_v12.pt"]
+    monkeypatch.setattr(gpt.BabyGPT, "generate", spy)
+    run(gpt, max_iters=40)
+    saved = read(the_checkpoint())
+    assert saved["val_loss"] == vals[best]
+    assert same(saved["model"], weights[best]) and not same(weights[best], weights[4])
+    assert len(sampled) == 2 and all(same(state, weights[best]) for state in sampled)
 
 
-def test_a_full_disk_costs_the_file_but_not_the_run(gpt, corpus, tmp_path):
-    """For real: the system lets no file grow beyond 10,000 bytes."""
+@pytest.mark.parametrize("last, kept", [(1.0, 2), (3.5, 1)], ids=["better", "worse"])
+def test_ctrl_c_keeps_what_was_trained_since_the_last_evaluation_if_it_is_better(
+    gpt, run, losses_as_told, monkeypatch, last, kept
+):
+    weights = losses_as_told(4.0, 3.0, last)
+    interrupt(gpt, monkeypatch, step=14)
+    run(gpt, max_iters=1000)
+    saved = read(the_checkpoint())
+    assert saved["val_loss"] == (4.0, 3.0, last)[kept]
+    assert same(saved["model"], weights[kept]) and not same(weights[1], weights[2])
+
+
+def test_ctrl_c_while_the_model_is_saved_does_not_lose_it(gpt, run, losses_as_told, monkeypatch):
+    weights, save, pressed = losses_as_told(4.0, 4.0), torch.save, []
+
+    def interrupted(saved, path):
+        if not pressed:
+            pressed.append(True)
+            raise KeyboardInterrupt
+        save(saved, path)
+
+    monkeypatch.setattr(torch, "save", interrupted)
+    run(gpt)
+    assert same(read(the_checkpoint())["model"], weights[0])
+
+
+def test_two_runs_leave_two_files(corpus, monkeypatch):
+    """The default name has the time in it."""
+    scripts, strftime = [], time.strftime
+    for seconds in (0, 61):
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "strftime", lambda f, s=seconds: strftime(f, time.gmtime(s)))
+            scripts.append(load(LAST))
+    for gpt, n_embed in zip(scripts, (16, 24), strict=True):
+        gpt.main(flags(gpt, data_path=corpus, max_iters=1, n_embed=n_embed, n_head=1))
+    first, second = sorted(Path().iterdir())
+    assert [read(path)["shape"]["n_embed"] for path in (first, second)] == [16, 24]
+
+
+def test_a_write_that_fails_halfway_leaves_the_model_saved_before(
+    gpt, run, monkeypatch, sample_from
+):
+    save, count = torch.save, []
+
+    def half(saved, path):
+        save(saved, path)
+        count.append(path)
+        if len(count) == 2:
+            Path(path).write_bytes(Path(path).read_bytes()[:1000])
+            raise RuntimeError("the power is cut")
+
+    monkeypatch.setattr(torch, "save", half)
+    with pytest.raises(RuntimeError):
+        run(gpt)
+    path = the_checkpoint().resolve()
+    assert read(path)["val_loss"] > 3  # of step 0
+    assert samples_of(sample_from(path)).startswith("天地")
+
+
+def test_a_run_killed_before_its_first_evaluation_leaves_no_model(gpt, run, monkeypatch, capsys):
+    """So no other run's model can be taken for its own."""
+
+    def killed(*args):
+        raise MemoryError
+
+    monkeypatch.setattr(gpt, "estimate_loss", killed)
+    with pytest.raises(MemoryError):
+        run(gpt)
+    for path in Path().glob("*.pt"):
+        with pytest.raises(SystemExit) as end:
+            gpt.main(["--sample", str(path), "--device", "cpu"])
+        assert path.name in str(end.value.code)
+
+
+def test_kill_9_in_mid_training_leaves_a_checkpoint_that_samples(
+    gpt, corpus, tmp_path, sample_from
+):
     folder = tmp_path / "work"
     folder.mkdir()
-
-    def no_room():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
-
-    process = start(LAST, flags(gpt, data_path=corpus), folder, before=no_room)
-    out, err, status = finish(process)
-    assert status == 0 and len(out.split("\n\n")) == 3
-    assert len(err.splitlines()) == err.count("warning: ") == err.count("babygpt_v12.pt") == 2
-    assert files_below(folder) == []
-
-
-def test_kill_9_in_mid_training_leaves_a_checkpoint_that_samples(gpt, corpus, tmp_path, capsys):
-    folder = tmp_path / "work"
-    folder.mkdir()
-    long = {"data_path": corpus, "max_iters": 10**6, "eval_interval": 5, "learning_rate": 1e-4}
+    long = {"data_path": corpus, "max_iters": 10**6, "eval_interval": 5, "learning_rate": 1e-3}
     process = start(LAST, flags(gpt, **long), folder)
-    for line in process.stdout:
-        if line.startswith("step    50"):
-            break
-    os.kill(process.pid, signal.SIGKILL)
-    assert finish(process)[2] == -signal.SIGKILL
-    saved = folder / "babygpt_v12.pt"
-    assert torch.load(saved, weights_only=True)["step"] >= 45
-    out = sample_from(gpt, saved, capsys, prompts=("天地",), max_new_tokens=5)
-    assert out.startswith("\n天地") and len(out.strip()) == 7
+    wait_for(process, "step    50")
+    process.kill()
+    assert finish(process)[2] != 0
+    path = the_checkpoint(folder)
+    assert samples_of(sample_from(path)).startswith("天地")
