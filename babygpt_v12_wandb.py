@@ -239,8 +239,7 @@ def save_checkpoint(model, tokenizer, config, val_loss):
 def load_checkpoint(path, config):
     """Return the model saved at path, with the shape it has there, and its tokenizer."""
     try:
-        # weights_only: takes tensors and plain values, refuses code that a file may hold
-        saved = torch.load(path, map_location=config.device, weights_only=True)
+        saved = torch.load(path, map_location=config.device, weights_only=True)  # refuses code
         tokenizer = Tokenizer(saved["chars"])
         model = BabyGPT(replace(config, **saved["shape"]), len(tokenizer.chars))
         model.load_state_dict(saved["model"])
@@ -257,7 +256,8 @@ def train(model, data, config, tokenizer):
     try:
         if config.wandb_mode == "online" and not wandb.login(prompt=False):
             sys.exit("error: --wandb_mode online: needs `wandb login` first")
-        open(config.checkpoint_path, "x").close()  # "x": never over a file that is there
+        open(config.checkpoint_path, "x").close()  # try it now; "x": never over another file
+        os.remove(config.checkpoint_path)  # the first evaluation writes it
         run = wandb.init(project="babygpt", mode=config.wandb_mode, config=asdict(config))
     except OSError as error:
         sys.exit(f"error: --checkpoint_path {config.checkpoint_path}: {error}")

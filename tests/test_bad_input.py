@@ -224,7 +224,7 @@ def saved_with(part, **changes):
 SPOILERS = {
     "missing": lambda path, gpt: None,
     "a folder": lambda path, gpt: path.mkdir(),
-    "empty": lambda path, gpt: path.touch(),  # as of a run killed before its first evaluation
+    "empty": lambda path, gpt: path.touch(),
     "a text": lambda path, gpt: path.write_text("no model", encoding="utf-8"),
     "cut off": cut_off,
     "another object": lambda path, gpt: torch.save([1, 2, 3], path),
@@ -261,6 +261,15 @@ def test_a_login_that_fails_is_refused(gpt, refused, monkeypatch, error):
 
     monkeypatch.setattr(gpt.wandb, "login", no_network)
     refused(gpt, "wandb_mode online", "no route to host", wandb_mode="online")
+
+
+@versions(12)
+def test_a_tracking_that_does_not_start_leaves_no_file(gpt, refused, monkeypatch):
+    def no_start(**kwargs):
+        raise gpt.wandb.errors.CommError("no service")
+
+    monkeypatch.setattr(gpt.wandb, "init", no_start)
+    refused(gpt, "wandb_mode offline", "no service", wandb_mode="offline")
 
 
 @pytest.mark.filterwarnings("ignore:The field `wandb_mode`")

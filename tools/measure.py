@@ -26,7 +26,13 @@ FOLDER = ROOT / "docs" / "measurements"
 FIRST_SEED = 1337
 LAPTOP = "--block_size 64 --n_embed 128 --n_head 4 --n_layer 4 --batch_size 32 --max_iters 1000"
 LAPTOP += " --learning_rate 3e-3 --dropout 0"
-RUNS = {"ladder": (range(1, 11), []), "laptop": ([11], LAPTOP.split())}  # versions, flags
+HOUR = "--block_size 128 --n_embed 192 --n_head 6 --n_layer 4 --batch_size 16 --max_iters 10000"
+HOUR += " --eval_interval 500 --learning_rate 2e-3 --dropout 0.1"
+RUNS = {  # versions, flags
+    "ladder": (range(1, 11), []),
+    "laptop": ([11], LAPTOP.split()),
+    "hour": ([12], HOUR.split()),
+}
 EVALUATION = re.compile(r"^step +(\d+): train loss ([\d.]+), val loss ([\d.]+)$", re.M)
 HEADER = re.compile(r"([\d,]+) distinct\nmodel: ([\d,]+) parameters, on (\w+)")
 TOO_BUSY = 0.05  # share of the cores that other processes may take during a run
