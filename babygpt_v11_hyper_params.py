@@ -33,7 +33,7 @@ class Config:
     """The settings of a run: pydantic checks them, tyro makes flags of them (--batch_size 32)."""
 
     data_path: str = str(Path(__file__).parent / "data" / "ci.txt")  # UTF-8 text to learn from
-    train_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.9  # part to train on, the rest is val
+    train_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.9  # to train on; the rest, val, to test on
     prompts: tuple[Annotated[str, Field(min_length=1)], ...] = ("春江", "往事")  # texts to continue
     max_new_tokens: NonNegativeInt = 100  # characters to add to each prompt
     # mps, the GPU of a Mac, only when asked for: some PyTorch releases compute wrongly there
@@ -43,7 +43,7 @@ class Config:
     eval_interval: PositiveInt = 400  # steps from one evaluation to the next
     eval_iters: PositiveInt = 40  # batches of train and of val in an evaluation
     batch_size: PositiveInt = 64  # windows of text in a batch: B in the shapes below
-    learning_rate: PositiveFloat = 3e-4  # how far a step moves the parameters, at most
+    learning_rate: PositiveFloat = 3e-4  # about how far a step moves a parameter, at the peak
     block_size: PositiveInt = 256  # characters in a window, the longest context (from v3 on): T
     n_embed: PositiveInt = 384  # embedding size, numbers in the vector of a character: C
     n_head: PositiveInt = 6  # attention heads, which share n_embed evenly
@@ -86,7 +86,7 @@ def load_data(config):
 def get_batch(ids, starts, config):
     """Return the windows of ids (N,) that begin at starts (B,): inputs x and targets y (B, T)."""
     offsets = torch.arange(config.block_size + 1, device=ids.device)  # (T + 1,)
-    windows = ids[starts[:, None] + offsets]  # (B, 1) + (T + 1,) make (B, T + 1) indices
+    windows = ids[starts[:, None] + offsets]  # (B, 1) + (T + 1,): each start + offset, (B, T + 1)
     return windows[:, :-1], windows[:, 1:]  # each target is the character after its input
 
 
@@ -189,7 +189,7 @@ class BabyGPT(nn.Module):
         logits = self.lm_head(x)  # (B, T, vocab_size), a score for each possible next character
         if targets is None:
             return logits, None
-        # Softmax makes probabilities of the scores; the loss is -log of that of the true character
+        # Inside, softmax turns scores into probabilities p; loss = mean of -log(p of the true next)
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())  # (B*T, vocab_size), (B*T,)
         return logits, loss
 
@@ -211,7 +211,7 @@ def estimate_loss(model, data, config):
     model.eval()  # turns off what acts in training only, such as dropout (v10)
     losses = {}
     for name, ids in data.items():
-        # Window i of n starts i/n of the way into the text: the same every time, so losses compare
+        # n starts at equal distances over the split, the same every time, so losses can be compared
         n = config.eval_iters * config.batch_size
         starts = torch.arange(n, device=ids.device) * (len(ids) - config.block_size) // n  # (n,)
         batches = [get_batch(ids, part, config) for part in starts.split(config.batch_size)]
@@ -222,13 +222,13 @@ def estimate_loss(model, data, config):
 
 def train(model, data, config):
     """Take max_iters steps, evaluating on the way. Ctrl-C ends the training early."""
-    # AdamW moves each parameter a little against its gradient. The schedule says how far: the
-    # learning rate rises to its peak, while the model is untrained, and then falls to almost 0
+    # AdamW moves each parameter a little against its gradient, so that the loss falls. The schedule
+    # says how far: small steps first, large ones at the peak, ever finer ones towards the end
     optimizer = torch.optim.AdamW(model.parameters())
     schedule = OneCycleLR(optimizer, config.learning_rate, total_steps=config.max_iters + 1)
     n_starts = len(data["train"]) - config.block_size  # how many windows there are
     try:
-        for step in tqdm(range(config.max_iters + 1), leave=False, disable=None):  # None: tty only
+        for step in tqdm(range(config.max_iters + 1), leave=False, disable=None):  # terminals only
             if step % config.eval_interval == 0 or step == config.max_iters:
                 losses = estimate_loss(model, data, config)
                 text = "step {:5d}: train loss {train:.4f}, val loss {val:.4f}"
@@ -239,9 +239,9 @@ def train(model, data, config):
             x, y = get_batch(data["train"], starts, config)  # (B, T), (B, T)
             _, loss = model(x, y)
             optimizer.zero_grad()  # else backward() would add to the gradients of before
-            loss.backward()
+            loss.backward()  # gradients: how the loss changes with each parameter
             optimizer.step()
-            schedule.step()
+            schedule.step()  # the + 1 above: one rate to start from, and one after each step
     except KeyboardInterrupt:
         tqdm.write(f"stopped at step {step}")
 
