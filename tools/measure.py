@@ -1,4 +1,4 @@
-"""Measure: run the committed scripts as a reader would, and keep what came out.
+"""Measure: run the committed scripts as a reader would, judge what they learned, keep the record.
 
     python tools/measure.py ladder            # v1 to v10 at their defaults, three seeds each
     python tools/measure.py laptop --seeds 1  # another set of runs, see RUNS; fewer seeds
@@ -9,33 +9,51 @@ other processes disturbed is repeated, at most twice: leave the machine alone me
 """
 
 import argparse
+import contextlib
 import hashlib
+import io
 import json
+import multiprocessing
 import os
 import platform
 import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime, timezone
+from types import SimpleNamespace
 
 from rules import ROOT, STEPS, code_lines, read_script, split_docstring
 from tqdm import tqdm
 
 FOLDER = ROOT / "docs" / "measurements"
 FIRST_SEED = 1337
-LAPTOP = "--block_size 64 --n_embed 128 --n_head 4 --n_layer 4 --batch_size 32 --max_iters 1000"
-LAPTOP += " --learning_rate 3e-3 --dropout 0"
-HOUR = "--block_size 128 --n_embed 192 --n_head 6 --n_layer 4 --batch_size 16 --max_iters 10000"
-HOUR += " --eval_interval 500 --learning_rate 2e-3 --dropout 0.1"
-RUNS = {  # versions, flags
-    "ladder": (range(1, 11), []),
-    "laptop": ([11], LAPTOP.split()),
-    "hour": ([12], HOUR.split()),
-}
 EVALUATION = re.compile(r"^step +(\d+): train loss ([\d.]+), val loss ([\d.]+)$", re.M)
 HEADER = re.compile(r"([\d,]+) distinct\nmodel: ([\d,]+) parameters, on (\w+)")
 TOO_BUSY = 0.05  # share of the cores that other processes may take during a run
+
+
+def runs(versions, flags="", seeds=3, poems=20):
+    """A set of runs: versions, flags, seeds at most, and poems to each tune for tools/form.py."""
+    return SimpleNamespace(versions=versions, flags=flags.split(), seeds=seeds, poems=poems)
+
+
+LAPTOP = "--n_embed 128 --n_head 4 --n_layer 4 --learning_rate 3e-3 --dropout 0 --max_iters 1000"
+HOUR = "--block_size 128 --n_embed 192 --n_head 6 --n_layer 4 --batch_size 16 --max_iters 10000"
+HOUR += " --eval_interval 500 --learning_rate 2e-3"
+RUNS = {
+    "ladder": runs(range(1, 11)),
+    "laptop": runs([11], f"--block_size 64 --batch_size 32 {LAPTOP}", poems=100),
+    "hour": runs([12], f"{HOUR} --dropout 0.1", seeds=1, poems=100),
+    # Settings in which a step shows what it does not at the defaults
+    "rate_1e-3": runs([6], "--learning_rate 1e-3"),
+    "rate_3e-4": runs([6], "--learning_rate 3e-4"),
+    "little_text": runs([9, 10], "--train_ratio 0.02"),
+}
+for size in (8, 16, 32, 128):  # beside the laptop's 64, with as many characters a step
+    flags = f"--block_size {size} --batch_size {2048 // size} {LAPTOP}"
+    RUNS[f"context_{size}"] = runs([11], flags, seeds=1)
 
 
 def code_hash(step):
@@ -44,13 +62,14 @@ def code_hash(step):
     return hashlib.sha256(code.encode()).hexdigest()[:12]
 
 
-def busy_seconds():
-    """Return the seconds that all cores together have worked, or None where there is no /proc."""
+def seconds_of_others():
+    """Return the seconds that all cores have worked for other processes; None without /proc."""
     if not os.path.exists("/proc/stat"):
         return None
     with open("/proc/stat", encoding="ascii") as file:
         user, nice, system, _, _, *more = map(int, file.readline().split()[1:9])
-    return (user + nice + system + sum(more)) / os.sysconf("SC_CLK_TCK")
+    all_of_them = (user + nice + system + sum(more)) / os.sysconf("SC_CLK_TCK")
+    return all_of_them - sum(os.times()[:4])  # without this process and its children
 
 
 def machine(device):
@@ -68,29 +87,40 @@ def machine(device):
     return found | {"python": platform.python_version(), "torch": torch.__version__}
 
 
-def measure(step, seed, flags):
+def measure(step, seed, flags, poems):
     """Run one script to its end; return the record of the run, or exit with its error."""
-    command = [step.file, "--seed", str(seed), *flags]
-    env = os.environ | {"PYTHONUTF8": "1"}
-    load, busy, start = os.getloadavg()[0], busy_seconds(), time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, *command], cwd=ROOT, env=env, encoding="utf-8", stdout=subprocess.PIPE
-    )
-    output = process.stdout.read()
-    _, process.returncode, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    if process.returncode:
-        sys.exit(f"error: {' '.join(command)} failed")
-    others = None
-    if busy is not None:
-        others = max(0, busy_seconds() - busy - usage.ru_utime - usage.ru_stime)
+    commit = git("rev-parse", "--short=12", "HEAD")
+    spawn = multiprocessing.get_context("spawn")  # a fresh Python, as a reader starts one
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        argv = ["--seed", str(seed), *flags]
+        record = pool.submit(run_and_judge, step, argv, poems, time.time()).result()
+    command = " ".join(["python", step.file, *argv])
+    return {"command": command, "code": code_hash(step), "commit": commit, **record}
+
+
+def run_and_judge(step, argv, poems, start):
+    """Run one script in this process, then judge its model. start is when Python was started."""
+    import resource
+
+    import form  # and with it torch, within the time that is measured
+    import torch
+    import xray
+
+    date = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    load, others, printed = os.getloadavg()[0], seconds_of_others(), io.StringIO()
+    os.chdir(ROOT)
+    with contextlib.redirect_stdout(printed):
+        script, model, tokenizer, config = form.run(step, argv)
+    seconds = time.time() - start
+    others = None if others is None else round(max(0, seconds_of_others() - others), 1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    output = printed.getvalue()
+    _, data = script.load_data(config)
+    torch.manual_seed(config.seed)
+    untrained = script.BabyGPT(config, len(tokenizer.chars)).to(config.device)
     vocabulary, parameters, device = HEADER.search(output).groups()
-    kilobytes = usage.ru_maxrss / (1024 if platform.system() == "Darwin" else 1)
     return {
-        "command": "python " + " ".join(command),
-        "code": code_hash(step),
-        "commit": git("rev-parse", "--short=12", "HEAD"),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": date,
         "vocabulary": int(vocabulary.replace(",", "")),
         "parameters": int(parameters.replace(",", "")),
         "curve": [
@@ -99,10 +129,15 @@ def measure(step, seed, flags):
         ],
         "output": output.rstrip("\n"),
         "seconds": round(seconds, 1),
-        "seconds_of_others": others if others is None else round(others, 1),
+        "seconds_of_others": others,
         "load_before": round(load, 2),
-        "peak_megabytes": round(kilobytes / 1024),
+        "peak_megabytes": round(peak / (1024 if platform.system() != "Darwin" else 1024**2)),
         "machine": machine(device),
+        "depth": {
+            "untrained": xray.depth(script, untrained, config, data["train"]),
+            "trained": xray.depth(script, model, config, data["train"]),
+        },
+        "form": form.judge(script, model, tokenizer, config, poems),
     }
 
 
@@ -122,20 +157,20 @@ def measure_all(name, seeds):
     """Measure what has no record yet of a set of runs, seed by seed; write a file for each."""
     if git("status", "--porcelain", "--", *(step.file for step in STEPS), "data"):
         sys.exit("error: the scripts or data/ have changes that are not committed")
-    versions, flags = RUNS[name]
-    todo = []
-    for seed in range(FIRST_SEED, FIRST_SEED + seeds):
-        for step in (STEPS[version - 1] for version in versions):
+    wanted_runs, todo = RUNS[name], []
+    for seed in range(FIRST_SEED, FIRST_SEED + min(seeds, wanted_runs.seeds)):
+        for step in (STEPS[version - 1] for version in wanted_runs.versions):
             file = FOLDER / f"{name}_v{step.version:02}_seed{seed}.json"
-            wanted = {"run": name, "version": step.version, "seed": seed, "flags": flags}
+            wanted = {"run": name, "version": step.version, "seed": seed}
+            wanted["flags"] = wanted_runs.flags
             done = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
             if not (wanted | {"code": code_hash(step)}).items() <= done.items():
                 todo.append((file, wanted, step))
     FOLDER.mkdir(parents=True, exist_ok=True)
     for file, wanted, step in tqdm(todo, unit="run"):
-        tries = [measure(step, wanted["seed"], flags)]
-        while disturbed(tries[-1]) and len(tries) < 3:
-            tries.append(measure(step, wanted["seed"], flags))
+        tries = []
+        while not tries or (disturbed(tries[-1]) and len(tries) < 3):
+            tries.append(measure(step, wanted["seed"], wanted["flags"], wanted_runs.poems))
         record = wanted | min(tries, key=lambda record: record["seconds_of_others"] or 0)
         text = json.dumps(record | {"tries": len(tries)}, ensure_ascii=False, indent=1)
         file.write_text(text + "\n", encoding="utf-8")

@@ -3,6 +3,7 @@
     python tools/xray.py v7                                # untrained, over 春江花月夜
     python tools/xray.py v10 春江花月夜 --train 1600 --out attention.svg
     python tools/xray.py v12 明月几时有 --sample FILE.pt      # a checkpoint of v12
+    python tools/xray.py v6 --depth                        # what becomes of the signal on its way
 
 VERSION and TEXT come first; flags of the script, such as --n_embed 64, work too. Shapes and weights
 are those of one forward pass over TEXT; parameters include those of the modules inside.
@@ -86,6 +87,43 @@ def look(script, model, idx):
             stack.callback(module.register_forward_hook(lambda m, x, y: after(x, y)).remove)
         model(idx)
     return calls, weights
+
+
+def depth(script, model, config, ids):
+    """Return [name, spread, gradient] of the embedding and of each block, for a batch of ids.
+
+    spread: standard deviation over the positions of a window, mean over all numbers of the vectors
+    gradient: root mean square of the gradient of the loss with respect to these vectors
+    """
+    found = []
+
+    def watch(name, module):
+        def after(module, inputs, output):
+            output.retain_grad()
+            found.append((name, output))
+
+        stack.callback(module.register_forward_hook(after).remove)
+
+    starts = torch.arange(config.batch_size) * 997 % (len(ids) - config.block_size)
+    x, y = script.get_batch(ids, starts.to(ids.device), config)
+    model.eval()
+    with contextlib.ExitStack() as stack:
+        watch("embedding", model.token_embedding_table)
+        # Before v6 there is one block, and its last part ends it; v1 and v2 have none
+        before_v6 = [getattr(model, "ffwd", getattr(model, "sa", None))]
+        for i, block in enumerate(getattr(model, "blocks", before_v6)):
+            if block is not None:
+                watch(f"block {i + 1}", block)
+        model(x, y)[1].backward()
+    model.zero_grad()
+    return [
+        (name, *(float(f"{number:.3g}") for number in (x.std(dim=1).mean(), rms(x.grad))))
+        for name, x in found
+    ]
+
+
+def rms(x):
+    return x.square().mean().sqrt()
 
 
 def table(model, calls):
@@ -193,6 +231,7 @@ def parse_args(argv):
     weights.add_argument("--train", metavar="STEPS", help="train first, for this long")
     weights.add_argument("--sample", metavar="FILE.pt", help="checkpoint of v12, with its shape")
     parser.add_argument("--out", type=Path, metavar="FILE.svg", help="picture of the attention")
+    parser.add_argument("--depth", action="store_true", help="spread and gradient, block by block")
     args, flags = parser.parse_known_args(argv)
     flags += ["--max_iters", args.train] if args.train else []
     args.text = " ".join(args.words[1:]) or "春江花月夜"
@@ -226,6 +265,13 @@ def main(argv=None):
     notes = [f"text: {chars}{cut}", f"weights: {source}"]
     print("\n".join([title, *notes, "", *table(model, calls), ""]))
     print(f"parameters in all: {sum(p.numel() for p in model.parameters()):,}\n")
+    if args.depth:
+        print("after       spread over positions   gradient (root mean square)")
+        for name, spread, gradient in depth(
+            script, model, config, script.load_data(config)[1]["train"]
+        ):
+            print(f"{name:12}{spread:<24.2g}{gradient:.2g}")
+        print()
     print(f"attention: {READING}\n{LEGEND}" if weights else "attention: none before v3")
     for name, head in weights.items():
         print("\n".join(heat_map(name, head, chars)))

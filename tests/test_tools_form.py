@@ -1,0 +1,194 @@
+"""tools/form.py: what it says of hand-made poems, and of stub models whose answers are known."""
+
+import json
+import sys
+
+import pytest
+import torch
+from conftest import ROOT, flags, loaded
+
+sys.path.insert(0, str(ROOT / "tools"))
+import form
+from rules import find_step
+
+HAN = "春江花月夜往事知多少明几时有把酒问青天"
+
+
+def poem(tune, lengths, first=0):
+    """Return a poem whose lines have these lengths, title and blank line included."""
+    lines = ["".join(HAN[(first + i) % len(HAN)] for i in range(n)) for n in lengths]
+    return f"{tune} 苏轼\n" + "".join(f"{line}。\n" for line in lines) + "\n"
+
+
+TEXT = "".join(
+    [poem("甲调", (5, 5), i) + poem("乙调", (3, 4, 3), i) for i in range(20)]
+    + [poem("乙调", (3, 3)), poem("丙调", (2, 2)), poem("丙调", (2, 3)), poem("丙调", (2, 2))]
+)
+
+
+class Stub:
+    """Has the interface of a model; what comes next is up to logits(ids)."""
+
+    def __init__(self, tokenizer, block_size, logits):
+        self.tokenizer, self.block_size, self.logits = tokenizer, block_size, logits
+        self.widths = []
+
+    def __call__(self, idx):
+        self.widths.append(idx.shape[1])
+        return self.logits(idx), None
+
+    def eval(self):
+        pass
+
+
+def surely(tokenizer, chars):
+    """Return the logits of a model that is sure of these next characters."""
+    logits = torch.full((len(chars), len(tokenizer.chars)), -50.0)
+    logits[range(len(chars)), tokenizer.encode(chars)] = 50.0
+    return logits
+
+
+@pytest.fixture
+def tokenizer():
+    return loaded(1).Tokenizer(TEXT)
+
+
+def test_the_poems_of_a_text_are_whole_ones():
+    part = "把酒\n\n" + poem("甲调", (5, 5)) + poem("乙调", (3, 4, 3)) + "丙调 苏轼\n春江"
+    tunes_and_forms = [(tune, form.form(body)) for tune, _, body in form.split_poems(part)]
+    assert tunes_and_forms == [("甲调", (5, 5)), ("乙调", (3, 4, 3))]
+
+
+def test_lines_end_at_marks_and_line_breaks():
+    assert form.form("春江花月，夜。\n往事、知多少？") == (4, 1, 2, 3)
+
+
+def test_tunes_of_fixed_form_come_with_every_form_of_three_poems():
+    """丙调 has the same form in two of three poems only; (3, 3) of 乙调 is a single one."""
+    poems = form.split_poems(f"\n\n{TEXT}")
+    assert form.fixed_tunes(poems) == {"乙调": ({(3, 4, 3)}, 15), "甲调": ({(5, 5)}, 13)}
+    twice_more = form.split_poems(f"\n\n{TEXT}{poem('乙调', (3, 3))}{poem('乙调', (3, 3))}")
+    assert set(form.fixed_tunes(twice_more)) == {"甲调"}
+    many = form.split_poems(f"\n\n{TEXT * 10}")
+    assert form.fixed_tunes(many)["乙调"][0] == {(3, 4, 3), (3, 3)}
+
+
+def test_each_character_is_predicted_from_the_last_ones_and_no_more(monkeypatch, tokenizer):
+    def count(idx):  # logits that depend on every id of the window so far
+        return idx.float().cumsum(dim=1)[:, :, None] * torch.arange(3)
+
+    monkeypatch.setattr(form, "TOKENS", 12)  # so that there are several parts
+    for n in (1, 3, 4, 5, 14):
+        stub, ids = Stub(tokenizer, 4, count), torch.randint(9, (n,))
+        probs = form.next_probs(stub, ids, 4)
+        sums = torch.stack([ids[max(0, i - 3) : i + 1].sum() for i in range(n)])
+        assert torch.equal(probs, (sums[:, None] * torch.arange(3.0)).softmax(dim=-1))
+        assert max(stub.widths) <= 4
+
+
+def oracle(tokenizer, after):
+    """A stub that says a line ends after the characters of after, and nowhere else."""
+
+    def logits(idx):
+        chars = tokenizer.decode(idx.flatten().tolist())
+        says = "".join("。" if char in after else "春" for char in chars)
+        return surely(tokenizer, says).view(*idx.shape, -1)
+
+    return Stub(tokenizer, 8, logits)
+
+
+def test_line_ends_are_the_f1_of_a_known_answer(tokenizer):
+    """Three lines of four characters, a mark and a line break: six ends among eighteen."""
+    poems = [("甲调", "苏轼", "春江花月，\n春江花月，\n春江花月。")]
+
+    def f1(after):
+        return form.line_ends(oracle(tokenizer, after), tokenizer, poems, 8, "cpu")
+
+    # The title ends in 轼, which is no question, but its line break is what the first line follows
+    tokenizer.chars.append("，")
+    tokenizer.ids["，"] = len(tokenizer.ids)
+    assert f1("月，。") == 1
+    assert f1("，。") == pytest.approx(2 * 3 / (3 + 6))  # no mark is seen
+    assert f1("花月，。") == pytest.approx(2 * 6 / (9 + 6))  # three lines too short
+    assert f1("轼月，。") == 1 and f1("") == 0
+    assert f1("\n月，。") == pytest.approx(2 * 6 / (9 + 6))
+
+
+def test_a_report_counts_what_was_sampled(monkeypatch, tmp_path):
+    v4 = loaded(4)
+    path = tmp_path / "poems.txt"
+    path.write_text(TEXT, encoding="utf-8")
+    config = v4.Config(data_path=str(path), prompts=(), device="cpu", block_size=8)
+    tokenizer, data = v4.load_data(config)
+    train = tokenizer.decode(data["train"].tolist())
+    known, fresh = poem("甲调", (5, 5), 3), "甲调 苏轼\n" + "春春春春春。\n" * 2 + "\n"
+    assert known in train and "春春" not in train
+    endless = "甲调 苏轼\n" + "春" * 99
+    written = {
+        "甲调": [known, fresh, endless],
+        "乙调": ["乙调 苏轼\n" + "春春春。\n" * 2 + "\n"] * 3,
+    }
+
+    def generate(idx, n):
+        title = tokenizer.decode(idx[0].tolist())
+        texts = ["\n" + text for text in written[title.strip().split(" ")[0]]]
+        assert idx.shape[0] == 3 and all(text.startswith(title) for text in texts)
+        return torch.tensor([tokenizer.encode(text.ljust(60, "\n")[:60]) for text in texts])
+
+    stub = oracle(tokenizer, "")
+    stub.generate = generate
+    monkeypatch.setattr(v4, "estimate_loss", lambda *args: {"val": 2.0})
+    monkeypatch.setattr(form, "FREQUENT", 10)
+    report = form.judge(v4, stub, tokenizer, config, 3)
+    assert report["perplexity"] == 7.4 and report["line_ends"] == 0
+    assert report["whole"] == {"乙调": 0, "甲调": 2}
+    first = [(poem["tune"], poem["whole"]) for poem in report["poems"][:2]]
+    assert first == [("乙调", False), ("甲调", True)]
+    # Bodies of 13, 13, 53 and three times 9 characters; the runs of the first alone are known
+    assert report["verbatim"] == pytest.approx(6 / (6 + 6 + 46 + 3 * 2), abs=1e-4)
+    assert report["pairs"] == pytest.approx(8 / (8 + 8 + 52 + 3 * 4), abs=1e-4)
+
+
+def test_the_same_seed_gives_the_same_report(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "poems.txt"
+    path.write_text(TEXT, encoding="utf-8")
+    argv = ["v4", "--poems", "5", "--show", "2", *flags(loaded(4), data_path=path, prompts=())]
+    del argv[argv.index("--prompts")]
+    argv += ["--prompts", "春江"]
+    reports = []
+    for name in ("one.json", "two.json"):
+        form.main([*argv, "--out", name])
+        reports.append(json.loads((tmp_path / name).read_text(encoding="utf-8")))
+    assert reports[0] == reports[1] and len(reports[0]["poems"]) == 10
+    printed = capsys.readouterr().out
+    assert printed.count("whole poems") == 2 and "甲调 苏轼" in printed
+
+
+def test_a_saved_model_is_judged_as_the_trained_one(tmp_path, monkeypatch):
+    path, v12 = tmp_path / "poems.txt", find_step("v12")
+    path.write_text(TEXT, encoding="utf-8")
+    script = loaded(12)
+    argv = flags(script, data_path=path, prompts=["春江"], checkpoint_path="model.pt")
+    monkeypatch.setitem(sys.modules, "babygpt_v12_wandb", script)
+    trained = form.judge(*form.run(v12, argv), 3)
+    saved = ["--sample", "model.pt", "--data_path", str(path), "--device", "cpu", "--batch_size"]
+    again = form.judge(*form.run(v12, [*saved, "8", "--eval_iters", "2", "--prompts", "春江"]), 3)
+    assert again == trained
+
+
+@pytest.mark.parametrize("text", ["Call me what you like. " * 99, TEXT.replace("苏轼", "春江")])
+def test_a_text_without_poems_is_refused_before_the_training(tmp_path, text, capsys):
+    path = tmp_path / "novel.txt"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SystemExit, match="novel.txt"):
+        form.main(["v1", "--data_path", str(path)])
+    assert capsys.readouterr().out == ""
+
+
+def test_another_text_than_the_models_is_refused(tmp_path):
+    path, script = tmp_path / "poems.txt", loaded(1)
+    path.write_text(TEXT, encoding="utf-8")
+    config = script.Config(data_path=str(path), prompts=(), device="cpu")
+    other = script.Tokenizer(TEXT + "甬")
+    with pytest.raises(SystemExit, match="poems.txt"):
+        form.judge(script, script.BabyGPT(config, len(other.chars)), other, config, 1)

@@ -1,0 +1,193 @@
+"""Form: does a model know the tunes? Each fixes the length of every line, and nobody tells it.
+
+    python tools/form.py v9                                # train v9 as always, then judge it
+    python tools/form.py v12 --sample FILE.pt --show 10    # judge a saved model, see ten poems
+
+Flags of the script, such as --n_embed 64, work too. What is reported:
+
+line ends     of held-out poems: at each character, does a mark or a line break come next? The
+              model says yes where it gives these more than half of the probability; F1 of its yes
+whole poems   sampled after a blank line and a title such as 浣溪沙 苏轼: how many have the line
+              lengths of a poem to that tune. The tunes are the most frequent ones of fixed form
+verbatim      part of these poems' runs of 8 characters that the training text has as well
+pairs         part of their pairs of neighbouring characters that the training text has 20 times
+"""
+
+import argparse
+import importlib
+import json
+import math
+import re
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+import tyro
+from rules import ROOT, find_step
+from torch.nn import functional as F
+from tqdm import tqdm
+
+sys.path.append(str(ROOT))  # to import the scripts
+ENDS = "，。、？！\n"  # what ends a line of verse
+AUTHOR = "苏轼"  # of the poems that are asked for
+HELD_OUT = 200  # poems for the line ends
+N_TUNES = 8
+FIXED = 0.9  # part of a tune's poems that have its most frequent form, at least
+ACCEPTED = 3  # poems that make a form one of the tune's
+RUN = 8  # characters
+FREQUENT = 20
+TOKENS = 8192  # in a forward pass, at most
+KEPT = 24  # poems in the report, the first ones
+
+
+def run(step, flags):
+    """Run a script to its end. Return it, its model, its tokenizer and its config."""
+    script, seen = importlib.import_module(Path(step.file).stem), []
+    sample = script.sample  # what main() ends with, and where the model can be had
+
+    def sample_and_keep(*args):
+        sample(*args)
+        seen.extend(args)
+
+    with patch.object(script, "sample", sample_and_keep):
+        script.main(flags)
+    return script, *seen
+
+
+def split_poems(text):
+    """Return [(tune, author, body)] of the poems that follow a blank line, and end at one."""
+    return re.findall(r"\n\n(\S+) (\S+)\n(.+?)(?=\n\n)", text, flags=re.S)
+
+
+def form(body):
+    """Return the lengths of a poem's lines, which end at marks and line breaks."""
+    return tuple(len(line) for line in re.split(f"[{ENDS}]", body) if line)
+
+
+def fixed_tunes(poems):
+    """Return {tune: (accepted forms, longest body)} of the most frequent tunes of fixed form."""
+    bodies = {}
+    for tune, _, body in poems:
+        bodies.setdefault(tune, []).append(body)
+    tunes = {}
+    for tune, found in sorted(bodies.items(), key=lambda item: -len(item[1])):
+        forms = Counter(map(form, found))
+        if max(forms.values()) >= FIXED * len(found) and len(tunes) < N_TUNES:
+            accepted = {lengths for lengths, count in forms.items() if count >= ACCEPTED}
+            tunes[tune] = accepted, max(map(len, found))
+    return tunes
+
+
+@torch.no_grad()
+def next_probs(model, ids, block_size):
+    """Return what ids (N,) predict, (N, vocab_size): each with the block_size - 1 before it."""
+    logits = [model(ids[None, :block_size])[0][0]]
+    windows = ids.unfold(0, block_size, 1)[1:] if len(ids) > block_size else ids.new_empty(0)
+    for part in windows.split(max(1, TOKENS // block_size)):
+        logits += [model(part)[0][:, -1]] if len(part) else []
+    return F.softmax(torch.cat(logits), dim=-1)
+
+
+def line_ends(model, tokenizer, poems, block_size, device):
+    """Return the F1 of a model's "here a line ends" over the bodies of poems."""
+    ends = torch.tensor(tokenizer.encode(char for char in ENDS if char in tokenizer.ids))
+    ends, right, said, true = ends.to(device), 0, 0, 0
+    for tune, author, body in tqdm(poems, "line ends", unit="poem", leave=False, disable=None):
+        title = f"\n{tune} {author}\n"
+        ids = torch.tensor(tokenizer.encode(f"{title}{body}\n"), device=device)
+        says = next_probs(model, ids[:-1], block_size)[len(title) - 1 :, ends].sum(dim=-1) > 0.5
+        comes = torch.isin(ids[len(title) :], ends)
+        right, said, true = right + (says & comes).sum(), said + says.sum(), true + comes.sum()
+    return (2 * right / (said + true)).item()
+
+
+def write(model, tokenizer, tune, n, longest, device):
+    """Return n sampled poems to a tune: what follows the title, and whether it came to an end."""
+    title = f"\n{tune} {AUTHOR}\n"
+    idx = torch.tensor([tokenizer.encode(title)] * n, device=device)
+    texts = map(tokenizer.decode, model.generate(idx, longest + 2).tolist())
+    parts = [text[len(title) :].partition("\n\n") for text in texts]
+    return [(body, bool(end)) for body, end, _ in parts]
+
+
+def share(found, known):
+    """Return which part of what was found is known, rounded; None where nothing was found."""
+    return round(sum(map(known, found)) / len(found), 4) if found else None
+
+
+def judge(script, model, tokenizer, config, n):
+    """Return the report: numbers, and n poems to each tune."""
+    if hasattr(model, "block_size"):  # of a saved model; v1 has none
+        config = replace(config, block_size=model.block_size)
+    of_text, data = script.load_data(config)
+    if of_text.chars != tokenizer.chars:
+        sys.exit(f"error: --data_path {config.data_path}: not the text of this model")
+    train, val = (of_text.decode(data[name].tolist()) for name in ("train", "val"))
+    val_loss = script.estimate_loss(model, data, config)["val"]
+    model.eval()
+    torch.manual_seed(config.seed)
+    held_out = split_poems(val)[:HELD_OUT]
+    f1 = line_ends(model, tokenizer, held_out, config.block_size, config.device)
+    report = {"perplexity": round(math.exp(val_loss), 1), "line_ends": round(f1, 4)}
+    report |= {"held_out_poems": len(held_out), "poems_to_each": n, "whole": {}}
+    poems, tunes = [], fixed_tunes(split_poems(f"\n\n{train}{val}"))
+    for tune in tqdm(tunes, "whole poems", unit="tune", leave=False, disable=None):
+        accepted, longest = tunes[tune]
+        written = write(model, tokenizer, tune, n, longest, config.device)
+        keeps = [end and form(body) in accepted for body, end in written]
+        report["whole"][tune] = sum(keeps)
+        poems += [(i, tune, keeps[i], body) for i, (body, _) in enumerate(written)]
+    known = {train[i : i + RUN] for i in range(len(train))}
+    bodies = [body for *_, body in poems]
+    runs = [body[i : i + RUN] for body in bodies for i in range(len(body) - RUN + 1)]
+    report["verbatim"] = share(runs, known.__contains__)
+    counts = Counter(zip(train, train[1:], strict=False))
+    pairs = [pair for body in bodies for pair in zip(body, body[1:], strict=False)]
+    pairs = [pair for pair in pairs if not set(pair) & set(ENDS)]
+    report["pairs"] = share(pairs, lambda pair: counts[pair] >= FREQUENT)
+    poems.sort(key=lambda poem: poem[0])  # the first to each tune, then the second to each, …
+    report["poems"] = [
+        {"tune": t, "whole": keeps, "body": body} for _, t, keeps, body in poems[:KEPT]
+    ]
+    return report
+
+
+def lines_of(report, show):
+    """Return the report as lines of text, with some of the poems."""
+    n, whole = report["poems_to_each"], report["whole"]
+    lines = [f"perplexity   {report['perplexity']}"]
+    lines += [f"line ends    {report['line_ends']:.3f}, on {report['held_out_poems']} poems"]
+    lines += [f"whole poems  {sum(whole.values())} of {n * len(whole)}"]
+    lines += [f"  {tune}: {kept} of {n}" for tune, kept in whole.items()]
+    lines += [f"{name:12} {report[name]}" for name in ("verbatim", "pairs")]
+    for poem in report["poems"][:show]:
+        kept = "whole" if poem["whole"] else "not whole"
+        lines += ["", f"{poem['tune']} {AUTHOR} ({kept})", poem["body"]]
+    return lines
+
+
+def main(argv=None):
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw, allow_abbrev=False)
+    parser.add_argument("version", type=find_step, help="v1 to v12, or a file name")
+    parser.add_argument("--poems", type=int, default=100, metavar="N", help="to each of the tunes")
+    parser.add_argument("--show", type=int, default=0, metavar="N", help=f"poems, at most {KEPT}")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="for the whole report")
+    args, flags = parser.parse_known_args(argv)
+    script = importlib.import_module(Path(args.version.file).stem)
+    config = tyro.cli(script.Config, args=flags, use_underscores=True)
+    text = Path(config.data_path).read_text(encoding="utf-8-sig")  # before the training
+    if not fixed_tunes(split_poems(f"\n\n{text}")) or not set(AUTHOR) <= set(text):
+        sys.exit(f"error: --data_path {config.data_path}: has no poems to judge by")
+    report = judge(*run(args.version, flags), args.poems)
+    print("\n".join(["", *lines_of(report, args.show)]))
+    if args.out:
+        args.out.write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="replace")  # for consoles that lack a character
+    main()
