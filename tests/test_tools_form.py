@@ -31,10 +31,10 @@ class Stub:
 
     def __init__(self, tokenizer, block_size, logits):
         self.tokenizer, self.block_size, self.logits = tokenizer, block_size, logits
-        self.widths = []
+        self.shapes = []
 
     def __call__(self, idx):
-        self.widths.append(idx.shape[1])
+        self.shapes.append(idx.shape)
         return self.logits(idx), None
 
     def eval(self):
@@ -63,14 +63,17 @@ def test_lines_end_at_marks_and_line_breaks():
     assert form.form("春江花月，夜。\n往事、知多少？") == (4, 1, 2, 3)
 
 
-def test_tunes_of_fixed_form_come_with_every_form_of_three_poems():
+def test_tunes_of_fixed_form_come_with_every_form_of_three_poems(monkeypatch):
     """丙调 has the same form in two of three poems only; (3, 3) of 乙调 is a single one."""
     poems = form.split_poems(f"\n\n{TEXT}")
     assert form.fixed_tunes(poems) == {"乙调": ({(3, 4, 3)}, 15), "甲调": ({(5, 5)}, 13)}
-    twice_more = form.split_poems(f"\n\n{TEXT}{poem('乙调', (3, 3))}{poem('乙调', (3, 3))}")
-    assert set(form.fixed_tunes(twice_more)) == {"甲调"}
+    once_more, twice_more = (f"\n\n{TEXT}{poem('乙调', (3, 3)) * n}" for n in (1, 2))
+    assert form.fixed_tunes(form.split_poems(once_more))["乙调"][0] == {(3, 4, 3)}
+    assert set(form.fixed_tunes(form.split_poems(twice_more))) == {"甲调"}
     many = form.split_poems(f"\n\n{TEXT * 10}")
     assert form.fixed_tunes(many)["乙调"][0] == {(3, 4, 3), (3, 3)}
+    monkeypatch.setattr(form, "N_TUNES", 1)
+    assert set(form.fixed_tunes(poems)) == {"乙调"}
 
 
 def test_each_character_is_predicted_from_the_last_ones_and_no_more(monkeypatch, tokenizer):
@@ -83,7 +86,7 @@ def test_each_character_is_predicted_from_the_last_ones_and_no_more(monkeypatch,
         probs = form.next_probs(stub, ids, 4)
         sums = torch.stack([ids[max(0, i - 3) : i + 1].sum() for i in range(n)])
         assert torch.equal(probs, (sums[:, None] * torch.arange(3.0)).softmax(dim=-1))
-        assert max(stub.widths) <= 4
+        assert all(rows * width <= 12 and width <= 4 for rows, width in stub.shapes)
 
 
 def oracle(tokenizer, after):
@@ -114,6 +117,23 @@ def test_line_ends_are_the_f1_of_a_known_answer(tokenizer):
     assert f1("\n月，。") == pytest.approx(2 * 6 / (9 + 6))
 
 
+def test_a_line_ends_where_all_ends_together_are_likelier_than_not(tokenizer):
+    """After 春 0.6 in two parts of 0.3, after 江 0.4 in two parts of 0.2, after the rest none."""
+    parts = {"春": (0.3, 0.3, 0.4), "江": (0.2, 0.2, 0.6)}
+
+    def logits(idx):
+        result = torch.full((idx.numel(), len(tokenizer.chars)), -50.0)
+        for row, char in zip(result, tokenizer.decode(idx.flatten().tolist()), strict=True):
+            row[tokenizer.encode("。\n月")] = torch.tensor(parts.get(char, (0, 0, 1.0))).log()
+        return result.view(*idx.shape, -1)
+
+    poems = [("甲调", "苏轼", "春。")]
+    f1 = form.line_ends(Stub(tokenizer, 8, logits), tokenizer, poems, 8, "cpu")
+    assert f1 == pytest.approx(2 * 1 / (1 + 2))  # of 。 and the line break, the first is foreseen
+    poems = [("甲调", "苏轼", "江。")]
+    assert form.line_ends(Stub(tokenizer, 8, logits), tokenizer, poems, 8, "cpu") == 0
+
+
 def test_a_report_counts_what_was_sampled(monkeypatch, tmp_path):
     v4 = loaded(4)
     path = tmp_path / "poems.txt"
@@ -123,13 +143,14 @@ def test_a_report_counts_what_was_sampled(monkeypatch, tmp_path):
     train = tokenizer.decode(data["train"].tolist())
     known, fresh = poem("甲调", (5, 5), 3), "甲调 苏轼\n" + "春春春春春。\n" * 2 + "\n"
     assert known in train and "春春" not in train
-    endless = "甲调 苏轼\n" + "春" * 99
+    endless = "甲调 苏轼\n" + "春春春春春。\n" * 2 + "。" * 99  # the form is right, but no end
     written = {
         "甲调": [known, fresh, endless],
         "乙调": ["乙调 苏轼\n" + "春春春。\n" * 2 + "\n"] * 3,
     }
 
     def generate(idx, n):
+        assert n == {"甲": 13, "乙": 15}[tokenizer.decode(idx[0].tolist())[1]] + 2
         title = tokenizer.decode(idx[0].tolist())
         texts = ["\n" + text for text in written[title.strip().split(" ")[0]]]
         assert idx.shape[0] == 3 and all(text.startswith(title) for text in texts)
@@ -146,7 +167,12 @@ def test_a_report_counts_what_was_sampled(monkeypatch, tmp_path):
     assert first == [("乙调", False), ("甲调", True)]
     # Bodies of 13, 13, 53 and three times 9 characters; the runs of the first alone are known
     assert report["verbatim"] == pytest.approx(6 / (6 + 6 + 46 + 3 * 2), abs=1e-4)
-    assert report["pairs"] == pytest.approx(8 / (8 + 8 + 52 + 3 * 4), abs=1e-4)
+    assert report["pairs"] == pytest.approx(8 / (8 + 8 + 8 + 3 * 4), abs=1e-4)
+    assert report["held_out_poems"] == len(form.split_poems(tokenizer.decode(data["val"].tolist())))
+    monkeypatch.setattr(form, "FREQUENT", 10**6)
+    monkeypatch.setattr(form, "HELD_OUT", 2)
+    report = form.judge(v4, stub, tokenizer, config, 3)
+    assert (report["pairs"], report["held_out_poems"]) == (0, 2)
 
 
 def test_the_same_seed_gives_the_same_report(tmp_path, monkeypatch, capsys):

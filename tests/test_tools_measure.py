@@ -1,7 +1,8 @@
-"""tools/measure.py and tools/render.py: what is recorded, rendered and checked."""
+"""tools/measure.py, tools/render.py, tools/charts.py: what is recorded, rendered and checked."""
 
 import json
 import os
+import re
 import shutil
 import sys
 from xml.etree import ElementTree
@@ -10,21 +11,22 @@ import pytest
 from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
+import charts
 import measure
 import render
-from rules import STEPS
+from rules import STEPS, read_script, split_docstring
 
 TINY = "--device cpu --max_iters 4 --eval_interval 2 --eval_iters 1 --batch_size 2 --n_embed 8"
-TINY = [*TINY.split(), "--max_new_tokens", "5"]
+TINY += " --max_new_tokens 5"
 
-posix = pytest.mark.skipif(os.name == "nt", reason="measures memory by os.wait4, which is POSIX's")
+posix = pytest.mark.skipif(os.name == "nt", reason="measures memory by resource, which is POSIX's")
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """An empty folder for records, and a set of tiny runs; the tree counts as clean."""
     monkeypatch.setattr(measure, "FOLDER", tmp_path / "records")
-    monkeypatch.setattr(measure, "RUNS", {"tiny": ([1, 2], TINY)})
+    monkeypatch.setattr(measure, "RUNS", {"tiny": measure.runs([1, 2], TINY, poems=1)})
     monkeypatch.setattr(measure, "git", lambda *args: "" if args[0] == "status" else "abc")
     monkeypatch.setattr(measure, "TOO_BUSY", 99)
     return tmp_path / "records"
@@ -32,7 +34,7 @@ def folder(tmp_path, monkeypatch):
 
 @posix
 def test_a_run_is_recorded_as_the_script_printed_it(folder, monkeypatch):
-    monkeypatch.setattr(measure, "RUNS", {"tiny": ([1], TINY)})
+    monkeypatch.setattr(measure, "RUNS", {"tiny": measure.runs([1], TINY, poems=1)})
     measure.main(["tiny", "--seeds", "1"])
     record = json.loads((folder / "tiny_v01_seed1337.json").read_text(encoding="utf-8"))
     assert [e["step"] for e in record["curve"]] == [0, 2, 4]
@@ -44,6 +46,8 @@ def test_a_run_is_recorded_as_the_script_printed_it(folder, monkeypatch):
     assert record["seconds"] > 1 and 50 < record["peak_megabytes"] < 2000
     assert record["command"].startswith("python babygpt_v1.py --seed 1337 --device cpu")
     assert record["machine"]["device"] == "cpu" and record["commit"] == "abc"
+    assert record["form"]["held_out_poems"] == 200 and len(record["form"]["poems"]) == 8
+    assert [level[0] for level in record["depth"]["untrained"]] == ["embedding"]
 
 
 @pytest.fixture
@@ -51,7 +55,7 @@ def measured(folder, monkeypatch):
     """Put stand-ins in place of real runs; return the list of (version, seed) that were run."""
     runs = []
 
-    def stand_in(step, seed, flags):
+    def stand_in(step, seed, flags, poems):
         runs.append((step.version, seed))
         return {
             "code": measure.code_hash(step),
@@ -90,7 +94,7 @@ def test_nothing_is_measured_in_a_tree_with_changes(measured, monkeypatch):
 
 @posix
 def test_a_failing_script_leaves_no_record(folder, monkeypatch):
-    monkeypatch.setattr(measure, "RUNS", {"tiny": ([1], ["--batch_size", "0"])})
+    monkeypatch.setattr(measure, "RUNS", {"tiny": measure.runs([1], "--batch_size 0")})
     with pytest.raises(SystemExit, match="babygpt_v1.py"):
         measure.main(["tiny"])
     assert list(folder.iterdir()) == []
@@ -112,10 +116,35 @@ def test_comments_do_not_make_a_measurement_stale_but_code_does(monkeypatch):
 def test_every_version_is_measured_over_three_seeds_at_its_defaults():
     records = render.Records()
     for step in STEPS[:11]:
-        assert [record["seed"] for record in records.of(step.version)] == [1337, 1338, 1339]
-        assert [record["flags"] for record in records.of(step.version)] == [
-            measure.RUNS["ladder" if step.version <= 10 else "laptop"][1]
-        ] * 3
+        found = records.of(f"v{step.version}")
+        assert [record["seed"] for record in found] == [1337, 1338, 1339]
+        run = measure.RUNS["ladder" if step.version <= 10 else "laptop"]
+        assert [record["flags"] for record in found] == [run.flags] * 3
+
+
+def test_every_set_of_runs_is_measured_and_nothing_else():
+    wanted = {
+        (name, version): runs.seeds
+        for name, runs in measure.RUNS.items()
+        for version in runs.versions
+    }
+    by_run = render.Records().by_run
+    assert {key: len(found) for key, found in by_run.items()} == wanted
+
+
+def test_the_flags_in_readmes_and_docstrings_are_the_measured_ones():
+    def as_pairs(words):
+        return dict(zip(words[::2], words[1::2], strict=True))
+
+    for page in ("README.md", "README.zh-CN.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        lines = re.findall(r"^python babygpt_v12_wandb.py (--block_size .*)$", text, flags=re.M)
+        for line, name in zip(lines, ("laptop", "hour"), strict=True):
+            assert as_pairs(line.split()) == as_pairs(measure.RUNS[name].flags)
+    for step in STEPS[10:]:
+        docstring = split_docstring(read_script(step))[0]
+        flags = re.search(r"Laptop: add (--.*?)\n\w", docstring, flags=re.S)[1].split()
+        assert as_pairs(flags) == as_pairs(measure.RUNS["laptop"].flags)
 
 
 def test_pages_docstrings_and_charts_are_as_the_records_say():
@@ -179,50 +208,101 @@ def test_rendering_restores_what_was_changed_and_nothing_else(copy):
     assert {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()} == before
 
 
+def stand_in_records(**losses):
+    """Return records of these runs, such as v1=[5.0, 5.1]: a loss for each seed."""
+    records = render.Records.__new__(render.Records)
+    records.by_run = {
+        ("ladder", int(name[1:])): [
+            {
+                "parameters": 1,
+                "curve": [{"val_loss": loss, "train_loss": loss}],
+                "form": {"line_ends": 0.5},
+            }
+            for loss in found
+        ]
+        for name, found in losses.items()
+    }
+    return records
+
+
 def test_whether_ranges_overlap_is_said_as_it_is():
     def two(before, after):
-        records = render.Records.__new__(render.Records)
-        records.by_run = {
-            ("ladder", version): [
-                {"parameters": 1, "curve": [{"val_loss": loss, "train_loss": loss}]}
-                for loss in losses
-            ]
-            for version, losses in ((1, before), (2, after))
-        }
-        return render.measured(2, records, render.WORDS["en"])
+        return render.measured(2, stand_in_records(v1=before, v2=after), render.WORDS["en"])
 
     assert "−0.100; the ranges over the seeds do not overlap" in two([5.02, 5.0], [4.92, 4.9])
     assert "+0.100; the ranges over the seeds do not overlap" in two([4.92, 4.9], [5.02, 5.0])
     assert "the ranges over the seeds overlap" in two([5.02, 5.0], [5.01, 4.9])
 
 
+def test_a_time_is_given_only_where_nothing_else_ran():
+    words = render.WORDS["en"]
+    runs = [{"seconds": seconds, "seconds_of_others": 0.1} for seconds in (30, 20, 40)]
+    assert render.time_text(runs, words) == "30 (20–40) s"
+    assert render.time_text(runs[:1], words) == "30 s"
+    runs[1]["seconds_of_others"] = 20 * os.cpu_count() * measure.TOO_BUSY + 1
+    assert render.time_text(runs, words) == ""
+
+
 def test_numbers_in_sentences_are_filled_in():
     records = render.Records()
     text = render.fill(
-        "v6: <!-- loss v6 -->?<!-- -->, v7 <!-- change v7 -->?<!-- -->.", {}, records
+        "v6: <!-- loss v6 -->?<!-- -->, v7 <!-- change v7 -->?<!-- -->, <!-- ends hour -->?<!-- -->"
+        " and <!-- loss little_text.v9 -->?<!-- -->.",
+        {},
+        records,
     )
-    low, mean, high = records.spread(6)
+    low, mean, high = records.spread("v6")
     assert low < mean < high and f"-->{mean:.2f}<!--" in text
-    assert f"-->−{mean - records.spread(7)[1]:.3f}<!--" in text
+    assert f"-->−{mean - records.spread('v7')[1]:.3f}<!--" in text
+    assert f"-->{records.of('hour')[0]['form']['line_ends']:.2f}<!--" in text
+    assert f"-->{records.spread('little_text.v9')[1]:.2f}<!--" in text and "?" not in text
+
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def test_a_chart_of_one_line_bears_its_numbers_the_higher_the_further_up():
+    means = [5.0, 4.5, 9.0, 4.75]
+    line = [(mean - 0.125, mean, mean + 0.125) for mean in means]
+    elements = charts.panel("a title", list("abcd"), {"": line}, clip=6)
+    root = ElementTree.fromstring(charts.svg("a title", elements))
+    texts = [text.text for text in root.iter(f"{SVG}text")]
+    assert texts == ["a title", "5.00", "4.50", "9.00↑", "4.75", *"abcd"]
+    heights = [float(circle.get("cy")) for circle in root.iter(f"{SVG}circle")]
+    assert heights[2] < heights[0] < heights[3] < heights[1]
+    assert heights[1] - heights[3] == pytest.approx(heights[3] - heights[0])  # to scale
+
+
+def test_a_chart_of_several_lines_names_each_at_its_end():
+    lines = {name: [(9, 9, 9), (end,) * 3] for name, end in (("x", 5), ("y", 5.01), ("z", 7))}
+    root = ElementTree.fromstring(charts.svg("t", charts.panel("t", ["1", "2"], lines)))
+    found = {t.text: float(t.get("y")) for t in root.iter(f"{SVG}text")}
+    assert found["z 7.00"] < found["y 5.01"] <= found["x 5.00"] - 15
+    assert len(list(root.iter(f"{SVG}path"))) == 3
+    assert {"5.0", "7.0", "9.0"} <= set(found)
 
 
 @pytest.mark.parametrize("words", render.WORDS.values(), ids=render.WORDS)
-def test_the_chart_shows_every_mean_higher_losses_higher_up(words):
+def test_the_charts_show_the_records(words):
     records = render.Records()
-    root = ElementTree.fromstring(render.draw_ladder(records, words))
-    svg = "{http://www.w3.org/2000/svg}"
-    labels = [text.text for text in root.iter(f"{svg}text")]
-    means = [records.spread(version)[1] for version in range(1, 11)]
-    assert [f"{mean:.2f}" for mean in means] == [text for text in labels if "." in text]
-    heights = [-float(circle.get("cy")) for circle in root.iter(f"{svg}circle")]
-    inside = [mean for mean in means if mean < 5.5]
-    assert sorted(range(9), key=heights.__getitem__) == sorted(range(9), key=inside.__getitem__)
+    drawn = render.charts(records, words)
+    texts = {
+        name: [text.text or "" for text in ElementTree.fromstring(picture).iter(f"{SVG}text")]
+        for name, picture in drawn.items()
+    }
+    for what in ("loss", "ends"):
+        for version in range(1, 11):
+            shown = f"{records.spread(f'v{version}', what)[1]:.2f}"
+            assert any(text.startswith(shown) for text in texts["ladder"])
+    hour = records.of("hour")[0]["curve"][-1]
+    assert any(text.endswith(f"{hour['val_loss']:.2f}") for text in texts["hour"])
+    assert len(texts["context"]) == 2 * (1 + 5 + 5)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS[:10], ids=lambda step: f"v{step.version}")
 def test_a_default_run_still_reaches_the_recorded_loss(step):
     """Another machine or PyTorch moves a loss by a few hundredths, as another seed does."""
-    low, _, high = render.Records().spread(step.version)
-    loss = measure.measure(step, measure.FIRST_SEED, [])["curve"][-1]["val_loss"]
+    low, _, high = render.Records().spread(f"v{step.version}")
+    loss = measure.measure(step, measure.FIRST_SEED, [], 1)["curve"][-1]["val_loss"]
     assert low - 0.05 < loss < high + 0.05

@@ -174,3 +174,33 @@ def test_bad_input_gets_one_line_that_names_it(xrayed, named, arguments, capsys)
     with pytest.raises(SystemExit, match="^error: [^\n]*$") as end:  # to stderr, with status 1
         xray.main([*arguments, "--n_embed", "12", "--data_path", "corpus.txt"])
     assert named in end.value.code and capsys.readouterr().out == ""
+
+
+# --- what becomes of the signal and the gradient with depth
+
+
+def test_depth_is_the_spread_and_the_gradient_after_each_block():
+    script, model, config = tiny_model("v9", dropout=0)
+    ids = torch.randint(VOCAB_SIZE, (400,))
+    (embedding, *blocks) = xray.depth(script, model, config, ids)
+    assert [name for name, *_ in blocks] == ["block 1", "block 2"]
+    # The same by hand: the windows start at 0, 997, ... around the text
+    starts = torch.tensor([0, 997 % (400 - config.block_size)])
+    x, y = script.get_batch(ids, starts, config)
+    token = model.token_embedding_table(x)
+    first = model.blocks[0](token + model.position_embedding_table.weight)
+    loss = F.cross_entropy(
+        model.lm_head(model.ln_final(model.blocks[1](first))).flatten(0, 1), y.flatten()
+    )
+    grads = torch.autograd.grad(loss, [token, first])
+    for found, value, grad in zip((embedding, blocks[0]), (token, first), grads, strict=True):
+        assert found[1] == pytest.approx(value.std(dim=1).mean().item(), rel=0.01)
+        assert found[2] == pytest.approx(grad.square().mean().sqrt().item(), rel=0.01)
+    assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("version, names", [("v1", 1), ("v4", 2), ("v5", 2), ("v6", 3)])
+def test_depth_works_before_there_are_blocks(xrayed, version, names):
+    printed, _ = xrayed(version, "--depth")
+    lines = printed.partition("after ")[2].split("\n\n")[0].splitlines()[1:]
+    assert [line.split("  ")[0] for line in lines] == ["embedding", "block 1", "block 2"][:names]

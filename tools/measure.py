@@ -1,7 +1,8 @@
 """Measure: run the committed scripts as a reader would, judge what they learned, keep the record.
 
-    python tools/measure.py ladder            # v1 to v10 at their defaults, three seeds each
-    python tools/measure.py laptop --seeds 1  # another set of runs, see RUNS; fewer seeds
+    python tools/measure.py                 # all sets of runs, see RUNS
+    python tools/measure.py ladder          # one of them: v1 to v10 at their defaults
+    python tools/measure.py laptop --seeds 1
 
 Each run is a process of its own and ends as docs/measurements/*.json, which tools/render.py shows.
 A run whose record is there, made by the same code with the same flags, is not repeated. A run that
@@ -181,10 +182,10 @@ def measure_all(name, seeds):
 def main(argv=None):
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
-    parser.add_argument("runs", nargs="+", choices=RUNS)
-    parser.add_argument("--seeds", type=int, default=3, help="of each (default: %(default)s)")
+    parser.add_argument("runs", nargs="*", choices=RUNS, help="(default: all)")
+    parser.add_argument("--seeds", type=int, default=3, help="of each, at most (default: 3)")
     args = parser.parse_args(argv)
-    for name in args.runs:
+    for name in args.runs or RUNS:
         measure_all(name, args.seeds)
 
 

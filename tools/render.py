@@ -8,38 +8,96 @@ between <!-- loss v6 --> and <!-- -->. A loss anywhere else is written by hand, 
 """
 
 import argparse
-import html
 import json
 import math
 import re
 import statistics
 import sys
 
+from charts import panel, svg
 from measure import FOLDER, RUNS, code_hash, disturbed
 from rules import ROOT, STEPS, count_changes, read_script, split_docstring, unified_diff
 
-COLUMNS = ["", "the one idea", "val loss", "perplexity", "changed lines", "parameters", "time"]
-COLUMNS_ZH = ["", "这一步的想法", "验证集损失", "困惑度", "改动行数", "参数量", "用时"]
 TEXTS = {  # English, Chinese
     "readme": ("README.md", "README.zh-CN.md"),
     "steps": ("docs/steps", "docs/steps/zh-CN"),
-    "chart": ("docs/ladder.svg", "docs/ladder.zh-CN.svg"),
+    "svg": (".svg", ".zh-CN.svg"),
     "idea": ("idea", "idea_zh"),
-    "columns": (COLUMNS, COLUMNS_ZH),
-    "val": ("val loss (range over seeds)", "验证集损失（各种子的范围）"),
+    "the idea": ("the one idea", "这一步的想法"),
+    "loss": ("val loss", "验证集损失"),
     "train": ("train loss", "训练集损失"),
+    "best": ("lowest val loss", "最低验证集损失"),
+    "ppl": ("perplexity", "困惑度"),
+    "ends": ("line ends", "断句"),
+    "whole": ("whole poems", "整首合格"),
+    "verbatim": ("verbatim", "照抄"),
+    "pairs": ("known pairs", "常见字对"),
+    "changes": ("changed lines", "改动行数"),
+    "parameters": ("parameters", "参数量"),
+    "time": ("time", "用时"),
+    "range": ("{} (range over seeds)", "{}（各种子的范围）"),
+    "rate": ("v6, learning rate", "v6，学习率"),
+    "context": ("context window", "上下文窗口"),
+    "after": ("after", "位置"),
+    "spread": ("{}: spread", "{}：差异"),
+    "gradient": ("{}: gradient", "{}：梯度"),
+    "embedding": ("embedding", "嵌入"),
+    "block": ("block {}", "第 {} 个 Block"),
+    "laptop": ("laptop, minutes", "笔记本，几分钟"),
+    "hour": ("laptop, an hour", "笔记本，一小时"),
     "apart": ("the ranges over the seeds do not overlap", "各种子的范围互不重叠"),
     "together": ("the ranges over the seeds overlap", "各种子的范围有重叠，可能只是偶然"),
     "change": ("Change of the mean: {}; {}.", "均值变化：{}；{}。"),
-    "laptop": ("With the laptop flags, unlike v10.", "用笔记本电脑配置测得，不能与 v10 比较。"),
-    "as_v11": ("as v11", "同 v11"),
-    "title": (
+    "laptop flags": (
+        "With the laptop flags, unlike v10.",
+        "用笔记本电脑配置测得，不能与 v10 比较。",
+    ),
+    "as v11": ("as v11", "同 v11"),
+    "loss title": (
         "Val loss after {} steps, {} seeds",
         "训练 {} 步后的验证集损失，{} 个种子的均值和范围",
     ),
+    "ends title": (
+        "Line ends (F1) of the same runs",
+        "同一批训练的断句（F1）",
+    ),
+    "context loss": ("Val loss by context window", "验证集损失与上下文窗口长度"),
+    "context ends": ("Line ends (F1) by context window", "断句（F1）与上下文窗口长度"),
+    "little text": (
+        "Little text: loss of v9 and v10, step by step",
+        "语料很少时 v9 和 v10 的损失（横轴：步数）",
+    ),
+    "hour title": (
+        "An hour on a laptop: loss of v12, step by step",
+        "笔记本上的一小时：v12 的损失（横轴：步数）",
+    ),
+    "train name": ("{} train", "{} 训练集"),
+    "val name": ("{} val", "{} 验证集"),
     "seconds": ("{} s", "{} 秒"),
+    "kept": ("kept its form", "合乎词谱"),
+    "broke": ("did not keep its form", "不合词谱"),
 }
 WORDS = {name: {k: v[i] for k, v in TEXTS.items()} for i, name in enumerate(("en", "zh-CN"))}
+MINUS = str.maketrans("-", "−")
+
+
+def share_of_whole(record):
+    form = record["form"]
+    return sum(form["whole"].values()) / (form["poems_to_each"] * len(form["whole"]))
+
+
+NUMBERS = {  # what a record says, and how a sentence or a table shows it
+    "loss": (lambda record: record["curve"][-1]["val_loss"], "{:.2f}"),
+    "train": (lambda record: record["curve"][-1]["train_loss"], "{:.2f}"),
+    "first": (lambda record: record["curve"][0]["val_loss"], "{:.2f}"),
+    "best": (lambda record: min(point["val_loss"] for point in record["curve"]), "{:.2f}"),
+    "guess": (lambda record: math.log(record["vocabulary"]), "{:.2f}"),
+    "ends": (lambda record: record["form"]["line_ends"], "{:.2f}"),
+    "whole": (share_of_whole, "{:.0%}"),
+    "verbatim": (lambda record: record["form"]["verbatim"], "{:.1%}"),
+    "pairs": (lambda record: record["form"]["pairs"], "{:.0%}"),
+    "minutes": (lambda record: record["seconds"] / 60, "{:.0f}"),
+}
 
 
 class Records:
@@ -51,32 +109,35 @@ class Records:
             record = json.loads(file.read_text(encoding="utf-8"))
             self.by_run.setdefault((record["run"], record["version"]), []).append(record)
 
-    def of(self, version):
-        """Return the records that stand for a version: v12 computes what v11 does."""
-        return self.by_run["ladder" if version <= 10 else "laptop", min(version, 11)]
+    def of(self, name):
+        """Return the records of "v6", of the run "hour", or of "little_text.v9".
 
-    def spread(self, version, key="val_loss"):
-        """Return (smallest, mean, largest) of the last evaluations."""
-        values = [record["curve"][-1][key] for record in self.of(version)]
+        v12 computes what v11 does; for both it is the laptop's run.
+        """
+        run, _, version = name.rpartition(".")
+        if run:
+            return self.by_run[run, int(version[1:])]
+        if re.fullmatch(r"v\d+", name):
+            number = min(int(name[1:]), 11)
+            return self.by_run["ladder" if number <= 10 else "laptop", number]
+        (found,) = (records for (run, _), records in self.by_run.items() if run == name)
+        return found
+
+    def spread(self, name, what="loss"):
+        """Return (smallest, mean, largest) over the seeds."""
+        values = [NUMBERS[what][0](record) for record in self.of(name)]
         return min(values), statistics.mean(values), max(values)
 
-    def value(self, what, version):
-        """Return the text of a number that a sentence asks for by what and version."""
+    def text(self, name, what, digits=None, low_to_high=False):
+        """Return a number as a sentence or a table shows it, maybe with its range."""
         if what == "change":
-            change = self.spread(version)[1] - self.spread(version - 1)[1]
-            return f"{change:+.3f}".replace("-", "−")
-        if what == "guess":
-            return f"{math.log(self.of(version)[0]['vocabulary']):.2f}"
-        if what == "first":
-            first = statistics.mean(record["curve"][0]["val_loss"] for record in self.of(version))
-            return f"{first:.2f}"
-        loss = self.spread(version, "train_loss" if what == "train" else "val_loss")[1]
-        return f"{math.exp(loss):.0f}" if what == "ppl" else f"{loss:.2f}"
-
-
-def loss_text(spread, digits=2, to="–"):
-    low, mean, high = (f"{value:.{digits}f}" for value in spread)
-    return f"{mean} ({low}{to}{high})"
+            before = f"v{int(name[1:]) - 1}"
+            return f"{self.spread(name)[1] - self.spread(before)[1]:+.3f}".translate(MINUS)
+        if what == "ppl":
+            return f"{math.exp(self.spread(name)[1]):.0f}"
+        shown = f"{{:.{digits}f}}" if digits else NUMBERS[what][1]
+        low, mean, high = map(shown.format, self.spread(name, what))
+        return f"{mean} ({low}–{high})" if low_to_high and len(self.of(name)) > 1 else mean
 
 
 def time_text(records, words):
@@ -85,7 +146,8 @@ def time_text(records, words):
         return ""
     seconds = [record["seconds"] for record in records]
     low, middle, high = min(seconds), statistics.median(seconds), max(seconds)
-    return words["seconds"].format(f"{middle:.0f} ({low:.0f}–{high:.0f})")
+    middle = f"{middle:.0f} ({low:.0f}–{high:.0f})" if len(seconds) > 1 else f"{middle:.0f}"
+    return words["seconds"].format(middle)
 
 
 def bodies(version):
@@ -93,21 +155,57 @@ def bodies(version):
     return [split_docstring(read_script(STEPS[max(v, 1) - 1]))[1] for v in (version - 1, version)]
 
 
+def table(head, rows, texts=1):
+    """Return a table in Markdown; the first columns are texts, the others numbers."""
+    rule = "|" + "---|" * texts + "---:|" * (len(head) - texts)
+    return "\n".join([f"| {' | '.join(head)} |", rule, *(f"| {' | '.join(r)} |" for r in rows)])
+
+
 def ladder_table(records, words):
-    """Return the table of the twelve, in Markdown."""
-    rows = [f"| {' | '.join(words['columns'])} |", "|---|---|" + "---:|" * 5]
+    """Return the table of the twelve."""
+    names = ("the idea", "loss", "ppl", "ends", "changes", "parameters", "time")
+    rows = []
     for step in STEPS:
-        version, star = step.version, "" if step.version <= 10 else " \\*"
-        loss, perplexity, parameters, time = words["as_v11"], "", "", ""
-        if version <= 11:
-            loss, perplexity = loss_text(records.spread(version)), records.value("ppl", version)
-            parameters = f"{records.of(version)[0]['parameters']:,}"
-            time = time_text(records.of(version), words)
-        diff = "[+{} −{}]({}/v{:02}.md)" if version > 1 else ""
-        diff = diff.format(*count_changes(*bodies(version)), words["steps"], version)
-        cells = [getattr(step, words["idea"]), loss, perplexity, diff, parameters, time]
-        rows.append(f"| [v{version}]({step.file}){star} | {' | '.join(cells)} |")
-    return "\n".join(rows)
+        name, star = f"v{step.version}", "" if step.version <= 10 else " \\*"
+        measured = [words["as v11"], "", ""]
+        if step.version <= 11:
+            measured = [records.text(name, "loss", low_to_high=True)]
+            measured += [records.text(name, what) for what in ("ppl", "ends")]
+        diff = "[+{} −{}]({}/v{:02}.md)" if step.version > 1 else ""
+        diff = diff.format(*count_changes(*bodies(step.version)), words["steps"], step.version)
+        rest = ["", ""]
+        if step.version <= 11:
+            rest = [f"{records.of(name)[0]['parameters']:,}", time_text(records.of(name), words)]
+        link = f"[{name}]({step.file}){star}"
+        rows.append([link, getattr(step, words["idea"]), *measured, diff, *rest])
+    return table(["", *(words[name] for name in names)], rows, texts=2)
+
+
+def presets_table(records, words):
+    """Return the table of the two presets for a laptop."""
+    whats = ("loss", "train", "ppl", "ends", "whole", "verbatim")
+    rows = []
+    for name in ("laptop", "hour"):
+        cells = [records.text(name, what, low_to_high=what == "loss") for what in whats]
+        rows.append([words[name], *cells, time_text(records.of(name), words)])
+    return table(["", *(words[name] for name in (*whats, "time"))], rows)
+
+
+def form_table(records, words):
+    """Return the table of what some versions know of the form of a ci."""
+    whats = ("ends", "whole", "pairs", "verbatim")
+    rows = [
+        [words.get(name, name), *(records.text(name, what) for what in whats)]
+        for name in (*(f"v{n}" for n in range(1, 11)), "laptop", "hour")
+    ]
+    return table(["", *(words[what] for what in whats)], rows)
+
+
+def tunes_table(records, words):
+    """Return the table of whole poems by tune, of the hour's model."""
+    form = records.of("hour")[0]["form"]
+    rows = [[tune, f"{kept} / {form['poems_to_each']}"] for tune, kept in form["whole"].items()]
+    return table(["", words["whole"]], rows)
 
 
 def block(text, kind="text"):
@@ -115,13 +213,21 @@ def block(text, kind="text"):
 
 
 def poems(records, words):
-    """Return what some versions make of the first prompt, in Markdown."""
+    """Return what some versions make of the first prompt, each with a seed of its own."""
     parts = []
-    for version in (1, 4, 6, 9):
-        sample = records.of(version)[0]["output"].partition("\n\n")[2].partition("\n\n往事")[0]
-        parts.append(
-            f"**v{version}** {getattr(STEPS[version - 1], words['idea'])}\n\n{block(sample)}"
-        )
+    for seed, version in enumerate((1, 4, 9)):
+        sample = records.of(f"v{version}")[seed]["output"].partition("\n\n")[2]
+        idea = getattr(STEPS[version - 1], words["idea"])
+        parts.append(f"**v{version}** {idea}\n\n{block(sample.partition(chr(10) * 2 + '往事')[0])}")
+    return "\n\n".join(parts)
+
+
+def hour_poems(records, words, number=3):
+    """Return the first poems of the hour's model, unpicked, each with whether it kept its form."""
+    parts = []
+    for poem in records.of("hour")[0]["form"]["poems"][:number]:
+        verdict = words["kept" if poem["whole"] else "broke"]
+        parts.append(f"**{poem['tune']}** ({verdict})\n\n{block(poem['body'])}")
     return "\n\n".join(parts)
 
 
@@ -137,21 +243,68 @@ def new_lines(version):
 
 def measured(version, records, words):
     """Return a table of this version and the one before, and whether they are apart."""
-    shown = [v for v in (version - 1, version) if 1 <= v <= 10] if version <= 10 else [11]
-    rows = [f"| | {words['val']} | {words['train']} | {words['columns'][5]} |"]
-    rows += ["|---|---:|---:|---:|"]
-    for v in shown:
-        train = loss_text(records.spread(v, "train_loss"), 3)
-        parameters = f"{records.of(v)[0]['parameters']:,}"
-        rows.append(f"| v{v} | {loss_text(records.spread(v), 3)} | {train} | {parameters} |")
+    shown = [f"v{v}" for v in (version - 1, version) if v >= 1] if version <= 10 else ["v11"]
+    head = ["", words["range"].format(words["loss"]), words["train"], words["ends"]]
+    rows = []
+    for name in shown:
+        cells = [records.text(name, what, 3, True) for what in ("loss", "train", "ends")]
+        rows.append([name, *cells, f"{records.of(name)[0]['parameters']:,}"])
+    parts = [table([*head, words["parameters"]], rows)]
     if version > 10:
-        rows += ["", words["laptop"]]
+        parts += [words["laptop flags"]]
     elif version > 1:
-        before, after = records.spread(version - 1), records.spread(version)
+        before, after = map(records.spread, shown)
         apart = after[0] > before[2] or after[2] < before[0]
         verdict = words["apart" if apart else "together"]
-        rows += ["", words["change"].format(records.value("change", version), verdict)]
-    return "\n".join(rows)
+        parts += [words["change"].format(records.text(shown[1], "change"), verdict)]
+    return "\n\n".join(parts)
+
+
+def compared(records, words, label, names, whats, digits=3):
+    """Return a table of runs: {what stands in the first column: name of the run}."""
+    rows = [
+        [first, *(records.text(name, what, digits, True) for what in whats)]
+        for first, name in names.items()
+    ]
+    return table([label, *(words[what] for what in whats)], rows)
+
+
+def depth_table(records, words):
+    """Return the table of what becomes of signal and gradient in untrained models, by depth."""
+    versions = ("v5", "v6", "v7")
+    heads = [words[what].format(name) for name in versions for what in ("spread", "gradient")]
+    rows = []
+    for i in range(4):
+        cells = []
+        for name in versions:
+            found = [record["depth"]["untrained"] for record in records.of(name)]
+            for column in (1, 2):
+                values = [levels[i][column] for levels in found if i < len(levels)]
+                cells.append(f"{statistics.mean(values):.1g}" if values else "")
+        rows.append([words["block"].format(i) if i else words["embedding"], *cells])
+    return table([words["after"], *heads], rows)
+
+
+CONTEXTS = {n: "laptop" if n == 64 else f"context_{n}" for n in (8, 16, 32, 64, 128)}
+
+
+def extra_blocks(records, words):
+    """Return {version: {name: block}} of what was measured in other settings."""
+    rates = {"3e-3": "v6", "1e-3": "rate_1e-3", "3e-4": "rate_3e-4"}
+    little = {name: f"little_text.{name}" for name in ("v9", "v10")}
+    context = {str(n): name for n, name in CONTEXTS.items()}
+    return {
+        6: {
+            "rates": compared(records, words, words["rate"], rates, ("loss", "train", "ends")),
+            "depth": depth_table(records, words),
+        },
+        10: {"little text": compared(records, words, "", little, ("train", "best", "loss"))},
+        11: {
+            "context": compared(
+                records, words, words["context"], context, ("loss", "train", "ends")
+            )
+        },
+    }
 
 
 def fill(text, blocks, records):
@@ -162,77 +315,100 @@ def fill(text, blocks, records):
         text = f"{head}{start}{content}\n{end}{tail}"
 
     def number(match):
-        return f"<!-- {match[1]} v{match[2]} -->{records.value(match[1], int(match[2]))}<!-- -->"
+        return f"<!-- {match[1]} {match[2]} -->{records.text(match[2], match[1])}<!-- -->"
 
-    return re.sub(r"<!-- (\w+) v(\d+) -->[^<]*<!-- -->", number, text)
-
-
-STYLE = """
-text { font: 12px system-ui, "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif }
-text { fill: #1f2328 } .middle { text-anchor: middle } .page { fill: #fff }
-path { fill: none; stroke-width: 2; stroke: #b3400f } .grid { stroke: #d0d7de }
-circle { fill: #b3400f }
-@media (prefers-color-scheme: dark) {
-  text { fill: #e6edf3 } .page { fill: #0d1117 }
-  path { stroke: #f0883e } .grid { stroke: #30363d } circle { fill: #f0883e }
-}
-"""
+    return re.sub(r"<!-- (\w+) ([\w.-]+) -->[^<\n]*<!-- -->", number, text)
 
 
-def svg_text(x, y, text, kind=""):
-    return f'<text x="{x:.0f}" y="{y:.0f}" class="{kind}">{html.escape(text)}</text>'
+def curves(records, words, name, label):
+    """Return the series of a run's train and val loss at each evaluation, over the seeds."""
+    lines = {}
+    for kind in ("train", "val"):
+        found = [[point[f"{kind}_loss"] for point in r["curve"][1:]] for r in records.of(name)]
+        spreads = [
+            (min(values), statistics.mean(values), max(values))
+            for values in zip(*found, strict=True)
+        ]
+        lines[words[f"{kind} name"].format(label).strip()] = spreads
+    return lines
 
 
-def draw_ladder(records, words):
-    """Return the chart of the last losses; one far above the others stands at the upper edge."""
-    spreads = {version: records.spread(version) for version in range(1, 11)}
-    top = statistics.median(mean for _, mean, _ in spreads.values()) + 0.5
-    inside = [spread for spread in spreads.values() if spread[2] < top]
-    low, high = min(spread[0] for spread in inside), max(spread[2] for spread in inside)
-    elements, line = [], []
-    for version, spread in spreads.items():
-        x = 24 + 39 * (version - 1)
-        low_y, y, high_y = (240 - 165 * (value - low) / (high - low) for value in spread)
-        if spread[2] >= top:
-            y, high_y = 62, 68
-            elements.append(f'<path d="M{x - 5} 46 l5 -8 l5 8"/>')
-        else:
-            elements.append(f'<path d="M{x} {low_y + 1:.1f} V{high_y - 1:.1f}" stroke-width="5"/>')
-            elements.append(f'<circle cx="{x}" cy="{y:.1f}" r="4"/>')
-        elements.append(svg_text(x, high_y - 8, f"{spread[1]:.2f}", "middle"))
-        elements.append(svg_text(x, 270, f"v{version}", "middle"))
-        line.append(f"{x} {y:.1f}")
-    title = words["title"].format(records.of(1)[0]["curve"][-1]["step"], len(records.of(1)))
-    head = (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 400 280" width="400" height="280" '
-        f'role="img">\n<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n'
-        '<rect width="400" height="280" class="page"/>'
-    )
-    path = f'<path d="M{" L".join(line)}" class="grid"/>'
-    return "\n".join([head, svg_text(8, 18, title), path, *elements, "</svg>\n"])
+def steps_of(records, name):
+    """Return the steps of a run's evaluations but the first, as labels, few enough to be read."""
+    steps = [point["step"] for point in records.of(name)[0]["curve"][1:]]
+    every = math.ceil(len(steps) / 6)
+    return [str(s) if (i + 1) % every == 0 else "" for i, s in enumerate(steps)]
+
+
+def charts(records, words):
+    """Return {name: picture}."""
+    ladder = [f"v{n}" for n in range(1, 11)]
+    losses = [records.spread(name) for name in ladder]
+    clip = statistics.median(mean for _, mean, _ in losses) + 0.5
+    steps, seeds = records.of("v1")[0]["curve"][-1]["step"], len(records.of("v1"))
+    title = words["loss title"].format(steps, seeds)
+    ends = [records.spread(name, "ends") for name in ladder]
+    context = [
+        panel(
+            words[f"context {what}"],
+            list(map(str, CONTEXTS)),
+            {"": [[NUMBERS[what][0](records.of(name)[0])] * 3 for name in CONTEXTS.values()]},
+            255 * i,
+        )
+        for i, what in enumerate(("loss", "ends"))
+    ]
+    little = curves(records, words, "little_text.v9", "v9")
+    little |= curves(records, words, "little_text.v10", "v10")
+    return {
+        "ladder": svg(
+            title,
+            panel(title, ladder, {"": losses}, clip=clip),
+            panel(words["ends title"], ladder, {"": ends}, 255),
+        ),
+        "context": svg(words["context loss"], *context),
+        "little_text": svg(
+            words["little text"],
+            panel(words["little text"], steps_of(records, "little_text.v9"), little),
+        ),
+        "hour": svg(
+            words["hour title"],
+            panel(
+                words["hour title"],
+                steps_of(records, "hour"),
+                curves(records, words, "hour", ""),
+            ),
+        ),
+    }
 
 
 def rendered(records):
     """Return {path: text} of each page, chart and script, with what was measured filled in."""
     pages, texts = {}, {}
     for words in WORDS.values():
-        texts[ROOT / words["chart"]] = draw_ladder(records, words)
+        for name, picture in charts(records, words).items():
+            texts[ROOT / "docs" / f"{name}{words['svg']}"] = picture
         pages[ROOT / words["readme"]] = {
-            "a run": block(records.of(9)[0]["output"]),
+            "a run": block(records.of("v9")[0]["output"]),
             "ladder table": ladder_table(records, words),
             "poems": poems(records, words),
-            "laptop poem": block(records.of(11)[0]["output"].partition("\n\n")[2]),
+            "presets": presets_table(records, words),
+            "form": form_table(records, words),
+            "tunes": tunes_table(records, words),
+            "hour poems": hour_poems(records, words),
         }
+        extra = extra_blocks(records, words)
         for step in STEPS:
             blocks = {"new lines": new_lines(step.version)}
             blocks["measured"] = measured(step.version, records, words)
+            blocks |= extra.get(step.version, {})
             pages[ROOT / words["steps"] / f"v{step.version:02}.md"] = blocks
     for path, blocks in pages.items():
         texts[path] = fill(path.read_text(encoding="utf-8"), blocks, records)
     for step in STEPS:
-        found = records.of(step.version)
-        steps, seeds = found[0]["curve"][-1]["step"], [record["seed"] for record in found]
-        loss = loss_text(records.spread(step.version), to=" to ")
+        name = f"v{step.version}"
+        steps = records.of(name)[0]["curve"][-1]["step"]
+        seeds = [record["seed"] for record in records.of(name)]
+        loss = records.text(name, "loss", low_to_high=True).replace("–", " to ")
         line = f"Expect: val loss {loss} after {steps} steps, seeds {seeds[0]} to {seeds[-1]}"
         line += "" if step.version <= 10 else " (laptop)"
         source = re.sub(r"^Expect: .*$", line, read_script(step), count=1, flags=re.M)
@@ -247,15 +423,15 @@ def check(records):
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             wrong.append(f"{path.relative_to(ROOT)}: not as tools/render.py writes it")
     for (run, version), found in records.by_run.items():
-        step, flags = STEPS[version - 1], RUNS.get(run, (None, None))[1]
+        step, flags = STEPS[version - 1], RUNS[run].flags if run in RUNS else None
         for record in found:
             if (record["flags"], record["code"]) != (flags, code_hash(step)):
                 wrong.append(f"{run} v{version}: {step.file} or its flags have changed since")
     for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]):
         text = path.read_text(encoding="utf-8")
         text = re.sub(r"<!-- (.+) -->\n.*?<!-- end of \1 -->", "", text, flags=re.S)
-        text = re.sub(r"<!-- \w+ v\d+ -->[^<]*<!-- -->|Python [\d.]+( \w+ [\d.]+)?", "", text)
-        for number in re.findall(r"(?<![\d.])[3-9]\.\d{2,4}(?!\d|\.\d)", text):
+        text = re.sub(r"<!-- \w+ [\w.-]+ -->[^<\n]*<!-- -->|Python [\d.]+( \w+ [\d.]+)?", "", text)
+        for number in re.findall(r"(?<![\d.])(?:[3-9]\.\d{2,4}|0\.\d{3})(?!\d|\.\d)", text):
             wrong.append(f"{path.relative_to(ROOT)}: {number} is written by hand")
     return wrong
 

@@ -24,6 +24,7 @@ from unittest.mock import patch
 import rules
 import torch
 import tyro
+from charts import svg_text
 
 sys.path.append(str(rules.ROOT))  # to import the scripts
 SHADES = ((0.1, "░"), (0.3, "▒"), (0.6, "▓"), (2, "█"))
@@ -178,24 +179,20 @@ text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 """
 
 
-def svg_text(x, y, kind, text):
-    return f'<text x="{x:g}" y="{y:g}" class="{kind}">{html.escape(text)}</text>'
-
-
 def svg_panel(name, weights, chars, left, top):
     """Return the elements of one head. Ink is the root of the weight, so that small ones show."""
-    elements, middle = [svg_text(left, top - CELL - 6, "name", name)], CELL / 2
+    elements, middle = [svg_text(left, top - CELL - 6, name, "name")], CELL / 2
     for i, char in enumerate(chars):
         x, y = left + i * CELL, top + i * CELL
-        elements.append(svg_text(x + middle, top - 6, "char", char))
-        elements.append(svg_text(left - middle - 2, y + middle + 5, "char", char))
+        elements.append(svg_text(x + middle, top - 6, char, "char"))
+        elements.append(svg_text(left - middle - 2, y + middle + 5, char, "char"))
         for j, weight in enumerate(weights[i, : i + 1].tolist()):
             x, ink = left + j * CELL, weight**0.5
             rect = f'<rect x="{x}" y="{y}" width="{CELL - 1}" height="{CELL - 1}" class='
             tip = f"<title>{html.escape(f'{char} looks at {chars[j]}: {weight:.1%}')}</title>"
             elements.append(f'{rect}"empty"/>{rect}"ink" fill-opacity="{ink:.2f}">{tip}</rect>')
             kind, percent = "value on" if ink > 0.6 else "value", f"{100 * weight:.0f}"
-            elements.append(svg_text(x + middle - 0.5, y + middle + 4, kind, percent))
+            elements.append(svg_text(x + middle - 0.5, y + middle + 4, percent, kind))
     return elements
 
 
@@ -206,8 +203,8 @@ def draw_svg(title, notes, weights, chars):
     step_x = max(len(chars) * CELL, 130) + CELL + 24  # 130: the name of a head
     step_y, top = (len(chars) + 1) * CELL + 44, 44 + 20 * len(notes)
     width, height = max(24 + step_x * max(map(len, rows)), 660), top + step_y * len(rows)
-    lines = [svg_text(24, 56 + 20 * i, "note", note) for i, note in enumerate(notes)]
-    elements = [svg_text(24, 34, "title", title), *lines]
+    lines = [svg_text(24, 56 + 20 * i, note, "note") for i, note in enumerate(notes)]
+    elements = [svg_text(24, 34, title, "title"), *lines]
     for i, row in enumerate(rows):
         for j, (name, w) in enumerate(row):
             left, y = 24 + CELL + j * step_x, top + CELL + 24 + i * step_y
