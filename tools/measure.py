@@ -40,7 +40,7 @@ def runs(versions, flags="", seeds=3, poems=20):
     return SimpleNamespace(versions=versions, flags=flags.split(), seeds=seeds, poems=poems)
 
 
-LAPTOP = "--n_embed 128 --n_head 4 --n_layer 4 --learning_rate 3e-3 --dropout 0 --max_iters 1000"
+LAPTOP = "--n_embed 128 --n_head 4 --n_layer 4 --learning_rate 6e-3 --dropout 0 --max_iters 1000"
 HOUR = "--block_size 128 --n_embed 192 --n_head 6 --n_layer 4 --batch_size 16 --max_iters 10000"
 HOUR += " --eval_interval 500 --learning_rate 2e-3"
 RUNS = {

@@ -29,7 +29,7 @@ TEXTS = {  # English, Chinese
     "best": ("lowest val loss", "最低验证集损失"),
     "ppl": ("perplexity", "困惑度"),
     "ends": ("line ends", "断句"),
-    "whole": ("whole poems", "整首合格"),
+    "whole": ("whole poems", "整首合谱"),
     "verbatim": ("verbatim", "照抄"),
     "pairs": ("known pairs", "常见字对"),
     "changes": ("changed lines", "改动行数"),
