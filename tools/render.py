@@ -269,17 +269,15 @@ def compared(records, words, label, names, whats, digits=3):
     return table([label, *(words[what] for what in whats)], rows)
 
 
-def depth_table(records, words):
-    """Return the table of what becomes of signal and gradient in untrained models, by depth."""
-    versions = ("v5", "v6", "v7")
-    heads = [words[what].format(name) for name in versions for what in ("spread", "gradient")]
+def depth_table(columns, words):
+    """Return the table of spread and gradient by depth; columns: {heading: depths of some runs}."""
+    heads = [words[what].format(name) for name in columns for what in ("spread", "gradient")]
     rows = []
     for i in range(4):
         cells = []
-        for name in versions:
-            found = [record["depth"]["untrained"] for record in records.of(name)]
-            for column in (1, 2):
-                values = [levels[i][column] for levels in found if i < len(levels)]
+        for depths in columns.values():
+            for part in (1, 2):
+                values = [levels[i][part] for levels in depths if i < len(levels)]
                 cells.append(f"{statistics.mean(values):.1g}" if values else "")
         rows.append([words["block"].format(i) if i else words["embedding"], *cells])
     return table([words["after"], *heads], rows)
@@ -293,10 +291,16 @@ def extra_blocks(records, words):
     rates = {"3e-3": "v6", "1e-3": "rate_1e-3", "3e-4": "rate_3e-4"}
     little = {name: f"little_text.{name}" for name in ("v9", "v10")}
     context = {str(n): name for n, name in CONTEXTS.items()}
+    untrained = {
+        name: [record["depth"]["untrained"] for record in records.of(name)]
+        for name in ("v5", "v6", "v7")
+    }
+    trained = {str(record["seed"]): [record["depth"]["trained"]] for record in records.of("v6")}
     return {
         6: {
             "rates": compared(records, words, words["rate"], rates, ("loss", "train", "ends")),
-            "depth": depth_table(records, words),
+            "depth": depth_table(untrained, words),
+            "trained depth": depth_table(trained, words),
         },
         10: {"little text": compared(records, words, "", little, ("train", "best", "loss"))},
         11: {
