@@ -239,6 +239,7 @@ def test_a_time_is_given_only_where_nothing_else_ran():
     runs = [{"seconds": seconds, "seconds_of_others": 0.1} for seconds in (30, 20, 40)]
     assert render.time_text(runs, words) == "30 (20–40) s"
     assert render.time_text(runs[:1], words) == "30 s"
+    assert render.time_text([{"seconds": 3300.0, "seconds_of_others": 0.1}], words) == "55 min"
     runs[1]["seconds_of_others"] = 20 * os.cpu_count() * measure.TOO_BUSY + 1
     assert render.time_text(runs, words) == ""
 

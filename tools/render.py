@@ -74,6 +74,7 @@ TEXTS = {  # English, Chinese
     "train name": ("{} train", "{} 训练集"),
     "val name": ("{} val", "{} 验证集"),
     "seconds": ("{} s", "{} 秒"),
+    "minutes": ("{} min", "{} 分钟"),
     "kept": ("kept its form", "合乎词谱"),
     "broke": ("did not keep its form", "不合词谱"),
 }
@@ -145,6 +146,8 @@ def time_text(records, words):
     if any(map(disturbed, records)):
         return ""
     seconds = [record["seconds"] for record in records]
+    if min(seconds) > 600:
+        return words["minutes"].format(f"{statistics.median(seconds) / 60:.0f}")
     low, middle, high = min(seconds), statistics.median(seconds), max(seconds)
     middle = f"{middle:.0f} ({low:.0f}–{high:.0f})" if len(seconds) > 1 else f"{middle:.0f}"
     return words["seconds"].format(middle)
