@@ -47,7 +47,7 @@ def test_sections_hold_every_line_below_the_docstring(step):
 
 def test_the_step_table_names_every_script_and_no_other():
     assert [step.version for step in rules.STEPS] == list(range(1, 13))
-    assert {step.file for step in rules.STEPS} == {path.name for path in ROOT.glob("babygpt_v*")}
+    assert {step.file for step in rules.STEPS} == {path.name for path in ROOT.glob("babygpt_v*.py")}
 
 
 def test_lines_of_code_are_counted_without_docstrings_comments_and_blank_lines():

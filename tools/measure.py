@@ -91,11 +91,14 @@ def machine(device):
 def measure(step, seed, flags, poems):
     """Run one script to its end; return the record of the run, or exit with its error."""
     commit = git("rev-parse", "--short=12", "HEAD")
-    spawn = multiprocessing.get_context("spawn")  # a fresh Python, as a reader starts one
-    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        argv = ["--seed", str(seed), *flags]
-        record = pool.submit(run_and_judge, step, argv, poems, time.time()).result()
+    argv = ["--seed", str(seed), *flags]
     command = " ".join(["python", step.file, *argv])
+    spawn = multiprocessing.get_context("spawn")  # a fresh Python, as a reader starts one
+    try:
+        with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+            record = pool.submit(run_and_judge, step, argv, poems, time.time()).result()
+    except SystemExit as error:  # of the script: it has said why
+        sys.exit(f"error: {command} failed: {error}")
     return {"command": command, "code": code_hash(step), "commit": commit, **record}
 
 
@@ -182,9 +185,13 @@ def measure_all(name, seeds):
 def main(argv=None):
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
-    parser.add_argument("runs", nargs="*", choices=RUNS, help="(default: all)")
+    parser.add_argument(
+        "runs", nargs="*", metavar="RUN", help=f"of {', '.join(RUNS)} (default: all)"
+    )
     parser.add_argument("--seeds", type=int, default=3, help="of each, at most (default: 3)")
     args = parser.parse_args(argv)
+    if unknown := set(args.runs) - set(RUNS):
+        parser.error(f"no such set of runs: {', '.join(unknown)}; see --help")
     for name in args.runs or RUNS:
         measure_all(name, args.seeds)
 

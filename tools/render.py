@@ -272,6 +272,13 @@ def compared(records, words, label, names, whats, digits=3):
     return table([label, *(words[what] for what in whats)], rows)
 
 
+def magnitude(value):
+    """Return a number with its first two digits, a tiny one with its first and the power of ten."""
+    if 0 < value < 0.001:
+        return f"{value:.0e}".replace("e-0", "e-")
+    return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
+
+
 def depth_table(columns, words):
     """Return the table of spread and gradient by depth; columns: {heading: depths of some runs}."""
     heads = [words[what].format(name) for name in columns for what in ("spread", "gradient")]
@@ -281,7 +288,7 @@ def depth_table(columns, words):
         for depths in columns.values():
             for part in (1, 2):
                 values = [levels[i][part] for levels in depths if i < len(levels)]
-                cells.append(f"{statistics.mean(values):.1g}" if values else "")
+                cells.append(magnitude(statistics.mean(values)) if values else "")
         rows.append([words["block"].format(i) if i else words["embedding"], *cells])
     return table([words["after"], *heads], rows)
 
@@ -293,7 +300,11 @@ def extra_blocks(records, words):
     """Return {version: {name: block}} of what was measured in other settings."""
     rates = {"3e-3": "v6", "1e-3": "rate_1e-3", "3e-4": "rate_3e-4"}
     little = {name: f"little_text.{name}" for name in ("v9", "v10")}
-    context = {str(n): name for n, name in CONTEXTS.items()}
+    whats = ("loss", "train", "ends")
+    context = [
+        [str(n), *(f"{NUMBERS[what][0](records.of(name)[0]):.3f}" for what in whats)]
+        for n, name in CONTEXTS.items()
+    ]
     untrained = {
         name: [record["depth"]["untrained"] for record in records.of(name)]
         for name in ("v5", "v6", "v7")
@@ -301,16 +312,12 @@ def extra_blocks(records, words):
     trained = {str(record["seed"]): [record["depth"]["trained"]] for record in records.of("v6")}
     return {
         6: {
-            "rates": compared(records, words, words["rate"], rates, ("loss", "train", "ends")),
+            "rates": compared(records, words, words["rate"], rates, whats),
             "depth": depth_table(untrained, words),
             "trained depth": depth_table(trained, words),
         },
         10: {"little text": compared(records, words, "", little, ("train", "best", "loss"))},
-        11: {
-            "context": compared(
-                records, words, words["context"], context, ("loss", "train", "ends")
-            )
-        },
+        11: {"context": table([words["context"], *(words[what] for what in whats)], context)},
     }
 
 
