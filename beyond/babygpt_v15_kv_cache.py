@@ -1,16 +1,15 @@
-"""BabyGPT v14: rotary positions.
+"""BabyGPT v15: a key-value cache.
 
-Same as v13, except that positions are not vectors added to the input, but angles: each head turns
-its queries and keys by angles that grow with the position (RoPE; Su et al., "RoFormer", 2021). The
-position embedding is gone.
+Same as v14, except that sampling keeps the keys and values of the characters that it has: until the
+window is full, a new character costs one position instead of all of them. Training is as before.
 
-Why: of two positions, only the distance enters a score now. "Five characters after a comma" is the
-same wherever in the window it is.
+Why: in a causal model nothing that comes later changes an earlier key or value, so computing them
+again for every character is wasted. Nearly every program that runs such a model has this cache.
 
-Run:    python beyond/babygpt_v14_rotary_positions.py
+Run:    python beyond/babygpt_v15_kv_cache.py
 Laptop: add --block_size 64 --n_embed 128 --n_head 4 --n_layer 4 --batch_size 32 --max_iters 1000
             --learning_rate 6e-3 --dropout 0
-Next:   beyond/babygpt_v15_kv_cache.py
+Next:   beyond/babygpt_v16_mixed_precision.py
 """
 
 import math
@@ -55,7 +54,7 @@ class Config:
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2  # part of the values zeroed in training
     # record runs in ./wandb, send them to the website as well (after `wandb login`), or neither
     wandb_mode: Literal["offline", "online", "disabled"] = os.getenv("WANDB_MODE") or "offline"
-    checkpoint_path: str = time.strftime("babygpt_v14_%Y%m%d_%H%M%S.pt")  # for the best model
+    checkpoint_path: str = time.strftime("babygpt_v15_%Y%m%d_%H%M%S.pt")  # for the best model
     sample: str = ""  # checkpoint to sample from, with the shape it has, instead of training
 
 
@@ -98,13 +97,13 @@ def get_batch(ids, starts, config):
     return windows[:, :-1], windows[:, 1:]  # each target is the character after its input
 
 
-def rotate(x):
-    """Turn the vectors x (B, n_head, T, head_size), each by angles that grow with its position."""
+def rotate(x, start):
+    """Turn the vectors x (B, n_head, T, head_size) by their positions, start to start + T - 1."""
     # Number i of the first half and number i of the second: a point (a, b) in plane i. From one
     # position to the next, plane 0 turns by 1 radian (57 degrees), the last by about 1 / 1000
     T, half = x.shape[-2], x.shape[-1] // 2
     speeds = 1000 ** -(torch.arange(half, device=x.device) / half)  # (half,)
-    angles = torch.arange(T, device=x.device)[:, None] * speeds  # (T, 1) * (half,): (T, half)
+    angles = torch.arange(start, start + T, device=x.device)[:, None] * speeds  # (T, half)
     a, b = x.chunk(2, dim=-1)  # each (B, n_head, T, half)
     cos, sin = angles.cos(), angles.sin()
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)  # the points (a, b), turned
@@ -120,15 +119,26 @@ class MultiHeadAttention(nn.Module):
         self.proj = nn.Linear(config.n_embed, config.n_embed)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x):
-        """Return (B, T, C) for x (B, T, C), a part of it from each head."""
+    def forward(self, x, cache=None):
+        """Return (B, T, C) for x (B, T, C), a part of it from each head.
+
+        cache: a dict, at first empty, to keep keys and values in. Once it has some, T must be 1.
+        """
         B, T, C = x.shape
         qkv = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head)  # cuts up the 3 * C numbers
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # 3 in front: each (B, n_head, T, head_size)
-        query, key = rotate(query), rotate(key)  # not value: position decides who is looked at
+        start = cache["key"].shape[-2] if cache else 0  # cached positions; a new cache is empty
+        query, key = rotate(query, start), rotate(key, start)  # not value: see v14
+        if cache:  # neither None, as in training, nor empty, as at the first call
+            key = torch.cat([cache["key"], key], dim=-2)  # (B, n_head, start + T, head_size)
+            value = torch.cat([cache["value"], value], dim=-2)
+        if cache is not None:
+            cache.update(key=key, value=value)
         # All that Head did. Unlike nn.Dropout, it would drop some weights after eval() as well
         dropout = self.dropout.p if self.training else 0.0  # train() and eval() set self.training
-        x = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
+        # Several positions need the mask. One alone may look at all before it; the mask would be
+        # wrong: it takes the first query to stand beside the first key
+        x = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=T > 1)
         x = x.transpose(1, 2).reshape(B, T, C)  # T before the heads again, these side by side
         return self.dropout(self.proj(x))  # (B, T, C)
 
@@ -160,9 +170,9 @@ class Block(nn.Module):
         self.ln2 = nn.LayerNorm(config.n_embed)
         self.ffwd = FeedForward(config)
 
-    def forward(self, x):
-        """Return (B, T, C) for x (B, T, C)."""
-        x = x + self.sa(self.ln1(x))
+    def forward(self, x, cache=None):
+        """Return (B, T, C) for x (B, T, C). cache: see MultiHeadAttention."""
+        x = x + self.sa(self.ln1(x), cache)
         x = x + self.ffwd(self.ln2(x))
         return x
 
@@ -178,10 +188,12 @@ class BabyGPT(nn.Module):
         self.ln_final = nn.LayerNorm(config.n_embed)
         self.lm_head = nn.Linear(config.n_embed, vocab_size)  # lm: language model
 
-    def forward(self, idx, targets=None):
+    def forward(self, idx, targets=None, caches=None):
         """Return logits (B, T, vocab_size) for ids (B, T), and the mean loss against targets."""
         x = self.token_embedding_table(idx)  # (B, T, C)
-        x = self.ln_final(self.blocks(x))  # (B, T, C)
+        for i, block in enumerate(self.blocks):  # nn.Sequential would pass on x alone
+            x = block(x, caches[i] if caches else None)  # (B, T, C)
+        x = self.ln_final(x)  # (B, T, C)
         logits = self.lm_head(x)  # (B, T, vocab_size), a score for each possible next character
         if targets is None:
             return logits, None
@@ -192,9 +204,15 @@ class BabyGPT(nn.Module):
     @torch.no_grad()  # no gradients: they are for training only, and take time and memory
     def generate(self, idx, max_new_tokens):
         """Return ids (B, T), of any length T, continued by sampling to (B, T + max_new_tokens)."""
+        caches = None
         for _ in range(max_new_tokens):
-            # The model was trained on distances below block_size: keep the last characters only
-            logits, _ = self(idx[:, -self.block_size :])  # (B, T, vocab_size)
+            new = idx[:, -1:]  # (B, 1), all that the caches lack
+            # The model was trained on distances below block_size: keep the last characters only.
+            # When the window slides, start again: from the second block on, keys and values were
+            # made from mixes that still hold the characters that left
+            if caches is None or idx.shape[1] > self.block_size:
+                caches, new = [{} for _ in self.blocks], idx[:, -self.block_size :]
+            logits, _ = self(new, caches=caches)  # (B, length of new, vocab_size)
             probs = F.softmax(logits[:, -1], dim=-1)  # (B, vocab_size), of the last position
             idx_next = torch.multinomial(probs, num_samples=1)  # (B, 1), drawn by probability
             idx = torch.cat([idx, idx_next], dim=1)  # (B, T + 1)
