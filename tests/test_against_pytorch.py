@@ -28,10 +28,9 @@ def random_start(module):
 
 def as_torch_attention(sa):
     """Return nn.MultiheadAttention with the weights of a MultiHeadAttention that has proj."""
-    parts = [getattr(head, name).weight for name in PARTS for head in sa.heads]
-    theirs = nn.MultiheadAttention(C, len(sa.heads), batch_first=True)
+    theirs = nn.MultiheadAttention(C, n_heads(sa), batch_first=True)
     state = {
-        "in_proj_weight": torch.cat(parts),
+        "in_proj_weight": qkv_of(sa),
         "in_proj_bias": torch.zeros(3 * C),
         "out_proj.weight": sa.proj.weight,
         "out_proj.bias": sa.proj.bias,
@@ -43,10 +42,21 @@ def as_torch_attention(sa):
 PARTS = ("query", "key", "value")
 
 
+def n_heads(sa):
+    return sa.n_head if hasattr(sa, "n_head") else len(sa.heads)
+
+
+def qkv_of(sa):
+    """Return the weights of query, key and value of all heads as one matrix, as PyTorch has it."""
+    if hasattr(sa, "qkv"):
+        return sa.qkv.weight
+    return torch.cat([getattr(head, name).weight for name in PARTS for head in sa.heads])
+
+
 def as_torch_block(block):
     """Return nn.TransformerEncoderLayer with the weights of a Block."""
     theirs = nn.TransformerEncoderLayer(
-        C, len(block.sa.heads), 4 * C, dropout=0.0, batch_first=True, norm_first=True
+        C, n_heads(block.sa), 4 * C, dropout=0.0, batch_first=True, norm_first=True
     )
     theirs.self_attn = as_torch_attention(block.sa)
     theirs.linear1, theirs.linear2 = block.ffwd.net[0], block.ffwd.net[2]
@@ -59,7 +69,7 @@ def no_future(length, device):
 
 
 @pytest.mark.parametrize("length", [1, 5, T])
-@versions(3)
+@versions(3, 12)
 def test_a_head_is_pytorchs_causal_attention(gpt, device, length):
     head = random_start(gpt.Head(small(gpt, n_embed=C), 12)).to(device).eval()
     x = torch.randn(B, length, C, device=device)
@@ -77,7 +87,7 @@ def test_several_heads_are_pytorchs_attention_side_by_side(gpt, device):
     assert_close(sa(x), theirs.transpose(1, 2).flatten(2))
 
 
-@versions(4)
+@versions(4, 12)
 def test_the_heads_share_no_weights_and_start_different(gpt):
     sa = gpt.MultiHeadAttention(small(gpt, n_embed=C, n_head=4))
     keys = [head.key.weight for head in sa.heads]
@@ -86,7 +96,7 @@ def test_the_heads_share_no_weights_and_start_different(gpt):
     assert not any(torch.equal(a, b) for a in keys for b in keys if a is not b)
 
 
-@versions(8)
+@versions(8, 13)
 def test_attention_with_projection_is_pytorchs_multihead_attention(gpt, device):
     sa = random_start(gpt.MultiHeadAttention(small(gpt, n_embed=C, n_head=4))).eval()
     theirs = as_torch_attention(sa).to(device)
@@ -104,7 +114,7 @@ def test_feed_forward_widens_by_four_and_cuts_off_the_negative(gpt, device):
     assert_close(ffwd(x), (x @ w1.T + b1).clamp(min=0) @ w2.T + b2)
 
 
-@versions(9)
+@versions(9, 13)
 def test_a_block_is_pytorchs_encoder_layer_with_the_norm_first(gpt, device):
     block = random_start(gpt.Block(small(gpt, n_embed=C, n_head=4))).eval()
     theirs = as_torch_block(block).to(device)
@@ -113,7 +123,7 @@ def test_a_block_is_pytorchs_encoder_layer_with_the_norm_first(gpt, device):
     assert_close(block.to(device)(x), wanted)
 
 
-@versions(9)
+@versions(9, 13)
 def test_the_whole_model_is_pytorchs_encoder_between_embeddings_and_head(gpt, device):
     model = random_start(new_model(gpt, n_embed=C, n_head=4, n_layer=3)).eval()
     idx = random_ids(B, T, device=device)

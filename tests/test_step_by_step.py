@@ -89,7 +89,7 @@ def test_v6_with_one_layer_is_v5(device):
     assert_same(old, new, device)
 
 
-@versions(6)
+@versions(6, 12)
 def test_the_blocks_follow_one_another_and_share_no_weights(gpt, device):
     model = new_model(gpt, device, n_layer=3).eval()
     assert (
@@ -108,7 +108,7 @@ def test_v7_adds_what_each_part_of_v6_puts_out(device):
     assert_close(new(x), middle + old.ffwd(middle))
 
 
-@versions(7)
+@versions(7, 12)
 def test_parts_that_put_out_zero_leave_the_residual_stream_alone(gpt, device):
     model = new_model(gpt, device, n_layer=3)
     for block in model.blocks:
@@ -147,7 +147,7 @@ def test_v10_is_v9_where_nothing_is_dropped(device, mode):
     assert_same(old, new, device)
 
 
-@versions(10)
+@versions(10, 12)
 def test_dropout_comes_after_softmax_projection_and_feed_forward_and_nowhere_else(gpt, device):
     """For each of the three: what goes in, and that what comes out is used as it is."""
     model = new_model(gpt, device, n_layer=1, dropout=0.25)
@@ -174,7 +174,7 @@ def test_dropout_comes_after_softmax_projection_and_feed_forward_and_nowhere_els
     assert into[ffwd.net[3]] is out[ffwd.net[2]] and out[ffwd] is out[ffwd.net[3]]
 
 
-@versions(11)
+@versions(11, 12)
 def test_v11_and_v12_with_v10s_settings_are_v10(gpt, device):
     old, new = new_model(loaded(10), device), new_model(gpt, device)
     assert str(new) == str(old)

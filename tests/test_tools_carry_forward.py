@@ -22,12 +22,13 @@ NEW_FIELD = "    quiet: NonNegativeInt = 0  # 1: no progress\n"
 
 
 class Repository:
-    """A commit of the twelve scripts and of the tool."""
+    """A commit of all the scripts and of the tool."""
 
     def __init__(self, folder):
         self.folder = folder
         tools = [Path("tools", name) for name in ("carry_forward.py", "rules.py", "steps.json")]
         (folder / "tools").mkdir()
+        (folder / "beyond").mkdir()
         for path in [*map(Path, FILES), *tools]:
             shutil.copy(ROOT / path, folder / path)
         self.git("init", "-q")
@@ -62,7 +63,7 @@ def repository(tmp_path):
     return Repository(tmp_path)
 
 
-def replaced(sources, old, new, first=1, last=12):
+def replaced(sources, old, new, first=1, last=99):
     """Return the sources with old replaced from one version to another."""
     return [
         s.replace(old, new) if first <= i <= last else s for i, s in enumerate(sources, start=1)
@@ -89,8 +90,9 @@ def test_a_local_renamed_in_v3_is_renamed_in_every_later_head(repository):
         ("scores = query @", "scores = asked @"),
     ):
         repository.edit(3, old, new)
-        before = replaced(before, old, new, first=3)
-    repository.carry(FILES[2])
+        before = replaced(before, old, new, first=3, last=12)
+    assert FILES[12] in repository.carry(FILES[2], fails=True)  # it has no Head
+    repository.carry(FILES[2], "--until", "v12")
     assert repository.sources() == before
 
 
@@ -141,7 +143,7 @@ def test_check_names_what_a_step_must_not_change(repository):
     assert f"{FILES[7]}: get_batch differs" in error and f"+{COMMENT}" in error
 
 
-@pytest.mark.parametrize("arguments", [["v13"], [], ["v12"], ["v3", "--until", "x"]], ids=str)
+@pytest.mark.parametrize("arguments", [["v99"], [], ["v12"], ["v3", "--until", "x"]], ids=str)
 def test_a_wrong_command_changes_nothing(repository, arguments):
     before = repository.sources()
     assert repository.carry(*arguments, fails=True)

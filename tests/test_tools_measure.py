@@ -154,7 +154,8 @@ def test_pages_docstrings_and_charts_are_as_the_records_say():
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
     """A copy of all that is rendered, which the tools take for the project."""
-    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    for folder in ("docs", "beyond"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
     for path in [*ROOT.glob("*.md"), *ROOT.glob("babygpt_v*.py")]:
         shutil.copy(path, tmp_path)
     (tmp_path / "data").mkdir()

@@ -159,7 +159,7 @@ def test_the_svg_has_a_panel_for_each_head_with_a_cell_for_each_weight(xrayed):
 
 
 BAD = {
-    "v13": ["v13"],
+    "v99": ["v99"],
     "['x', 'y']": ["v3", "x春y", "--train", "5"],
     ".svg": ["v3", "--out", "picture.png"],
     "no such folder": ["v3", "--out", "none/picture.svg"],

@@ -82,7 +82,7 @@ def test_without_positions_a_character_means_the_same_everywhere(gpt, device):
     assert_close(logits, logits[:, :1].expand_as(logits))
 
 
-@versions(2)
+@versions(2, 13)  # turned values would be needed to tell equal characters apart: RoPE turns none
 def test_with_positions_the_same_character_differs_from_position_to_position(gpt, device):
     """A row of one character: only the position can make a difference, with attention too."""
     model = new_model(gpt, device, n_embed=32, n_layer=1).eval()
@@ -101,7 +101,7 @@ def test_the_order_of_two_characters_matters(gpt, device):
     assert (ab[0] - ba[1]).abs().max() > 1e-3
 
 
-@versions(3)
+@versions(3, 12)
 def test_attention_weights_are_a_triangle_of_rows_that_sum_to_one(gpt, device):
     head = gpt.Head(small(gpt, n_embed=T), T).to(device).eval()
     one_hot = torch.eye(T, device=device)[None]  # (1, T, T)

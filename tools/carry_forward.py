@@ -1,6 +1,6 @@
 """Carry an edit of one version through all later ones: twelve copies, one maintainer.
 
-    python tools/carry_forward.py v3             # the edit of v3 against HEAD, into v4 to v12
+    python tools/carry_forward.py v3             # the edit of v3 against HEAD, into all later ones
     python tools/carry_forward.py v3 --until v6  # into v4 to v6 only
     python tools/carry_forward.py --check        # do all versions keep to tools/rules.py?
 
@@ -68,7 +68,7 @@ def carry(first, last):
 def main(argv=None):
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
-    parser.add_argument("version", nargs="?", type=find_step, help="v1 to v12, or a file name")
+    parser.add_argument("version", nargs="?", type=find_step, help="v1 on, or a file name")
     parser.add_argument("--until", type=find_step, default=STEPS[-1], help="the last to change")
     parser.add_argument("--check", action="store_true", help="check all versions instead")
     args = parser.parse_args(argv)

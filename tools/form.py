@@ -14,7 +14,6 @@ pairs         part of their pairs of neighbouring characters that the training t
 """
 
 import argparse
-import importlib
 import json
 import math
 import re
@@ -26,11 +25,10 @@ from unittest.mock import patch
 
 import torch
 import tyro
-from rules import ROOT, find_step
+from rules import STEPS, find_step, import_script
 from torch.nn import functional as F
 from tqdm import tqdm
 
-sys.path.append(str(ROOT))  # to import the scripts
 ENDS = "，。、？！\n"  # what ends a line of verse
 AUTHOR = "苏轼"  # of the poems that are asked for
 HELD_OUT = 200  # poems for the line ends
@@ -45,7 +43,7 @@ KEPT = 24  # poems in the report, the first ones
 
 def run(step, flags):
     """Run a script to its end. Return it, its model, its tokenizer and its config."""
-    script, seen = importlib.import_module(Path(step.file).stem), []
+    script, seen = import_script(step), []
     sample = script.sample  # what main() ends with, and where the model can be had
 
     def sample_and_keep(*args):
@@ -172,12 +170,12 @@ def lines_of(report, show):
 def main(argv=None):
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw, allow_abbrev=False)
-    parser.add_argument("version", type=find_step, help="v1 to v12, or a file name")
+    parser.add_argument("version", type=find_step, help=f"v1 to v{len(STEPS)}, or a file name")
     parser.add_argument("--poems", type=int, default=100, metavar="N", help="to each of the tunes")
     parser.add_argument("--show", type=int, default=0, metavar="N", help=f"poems, at most {KEPT}")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="for the whole report")
     args, flags = parser.parse_known_args(argv)
-    script = importlib.import_module(Path(args.version.file).stem)
+    script = import_script(args.version)
     config = tyro.cli(script.Config, args=flags, use_underscores=True)
     text = Path(config.data_path).read_text(encoding="utf-8-sig")  # before the training
     if not fixed_tunes(split_poems(f"\n\n{text}")) or not set(AUTHOR) <= set(text):

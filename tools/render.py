@@ -78,6 +78,7 @@ TEXTS = {  # English, Chinese
     "kept": ("kept its form", "合乎词谱"),
     "broke": ("did not keep its form", "不合词谱"),
 }
+LAST = 12  # of the course; beyond/ goes on
 WORDS = {name: {k: v[i] for k, v in TEXTS.items()} for i, name in enumerate(("en", "zh-CN"))}
 MINUS = str.maketrans("-", "−")
 
@@ -168,7 +169,7 @@ def ladder_table(records, words):
     """Return the table of the twelve."""
     names = ("the idea", "loss", "ppl", "ends", "changes", "parameters", "time")
     rows = []
-    for step in STEPS:
+    for step in STEPS[:LAST]:
         name, star = f"v{step.version}", "" if step.version <= 10 else " \\*"
         measured = [words["as v11"], "", ""]
         if step.version <= 11:
@@ -182,6 +183,16 @@ def ladder_table(records, words):
         link = f"[{name}]({step.file}){star}"
         rows.append([link, getattr(step, words["idea"]), *measured, diff, *rest])
     return table(["", *(words[name] for name in names)], rows, texts=2)
+
+
+def beyond_table(words):
+    """Return the table of the steps after the twelve."""
+    rows = []
+    for step in STEPS[LAST:]:
+        diff = "[+{} −{}]({}/v{:02}.md)"
+        diff = diff.format(*count_changes(*bodies(step.version)), words["steps"], step.version)
+        rows.append([f"[v{step.version}]({step.file})", getattr(step, words["idea"]), diff])
+    return table(["", words["the idea"], words["changes"]], rows, texts=2)
 
 
 def presets_table(records, words):
@@ -406,6 +417,7 @@ def rendered(records):
             "ladder table": ladder_table(records, words),
             "poems": poems(records, words),
             "presets": presets_table(records, words),
+            "beyond table": beyond_table(words),
             "form": form_table(records, words),
             "tunes": tunes_table(records, words),
             "hour poems": hour_poems(records, words),
@@ -413,12 +425,13 @@ def rendered(records):
         extra = extra_blocks(records, words)
         for step in STEPS:
             blocks = {"new lines": new_lines(step.version)}
-            blocks["measured"] = measured(step.version, records, words)
+            if step.version <= LAST:
+                blocks["measured"] = measured(step.version, records, words)
             blocks |= extra.get(step.version, {})
             pages[ROOT / words["steps"] / f"v{step.version:02}.md"] = blocks
     for path, blocks in pages.items():
         texts[path] = fill(path.read_text(encoding="utf-8"), blocks, records)
-    for step in STEPS:
+    for step in STEPS[:LAST]:
         name = f"v{step.version}"
         steps = records.of(name)[0]["curve"][-1]["step"]
         seeds = [record["seed"] for record in records.of(name)]

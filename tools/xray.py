@@ -12,7 +12,6 @@ are those of one forward pass over TEXT; parameters include those of the modules
 import argparse
 import contextlib
 import html
-import importlib
 import sys
 import tempfile
 import unicodedata
@@ -26,7 +25,6 @@ import torch
 import tyro
 from charts import svg_text
 
-sys.path.append(str(rules.ROOT))  # to import the scripts
 SHADES = ((0.1, "░"), (0.3, "▒"), (0.6, "▓"), (2, "█"))
 LEGEND = "In percent: ░ below 10, ▒ below 30, ▓ below 60, █ above."
 READING = "Row: the character that looks. Column: the character looked at. A row sums to 100 %."
@@ -70,6 +68,15 @@ def look(script, model, idx):
         weights[running[-1][0]] = result[0].cpu()
         return result
 
+    def watched_attention(query, key, value, **kwargs):
+        # From v13 on one function does it all and hands out no weights: here they are made by hand
+        T = query.shape[-2]
+        scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5  # (1, n_head, T, T)
+        result = softmax(scores.masked_fill(scores.new_ones(T, T).tril() == 0, -torch.inf), dim=-1)
+        for i, head in enumerate(result[0].cpu()):
+            weights[f"{running[-1][0]}.heads.{i}"] = head
+        return result @ value
+
     def before(name):
         running.append([name, len(running), None, None])
         calls.append(running[-1])
@@ -82,6 +89,8 @@ def look(script, model, idx):
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.no_grad())
         stack.enter_context(patch.object(script.F, "softmax", watched_softmax))
+        fused = "scaled_dot_product_attention"
+        stack.enter_context(patch.object(script.F, fused, watched_attention))
         for name, module in model.named_modules():
             handle = module.register_forward_pre_hook(lambda m, x, name=name: before(name))
             stack.callback(handle.remove)
@@ -223,7 +232,7 @@ def parse_args(argv):
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.usage = "xray.py VERSION [TEXT] [options] [flags of the script]"
     # One list for both: an optional TEXT of its own could take the value of a flag of the script
-    parser.add_argument("words", nargs="+", metavar="VERSION [TEXT]", help="v1 to v12, characters")
+    parser.add_argument("words", nargs="+", metavar="VERSION [TEXT]", help="v1 on, characters")
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument("--train", metavar="STEPS", help="train first, for this long")
     weights.add_argument("--sample", metavar="FILE.pt", help="checkpoint of v12, with its shape")
@@ -250,7 +259,7 @@ def parse_args(argv):
 def main(argv=None):
     """Show what the arguments ask for."""
     args, flags = parse_args(argv)
-    script = importlib.import_module(Path(args.step.file).stem)
+    script = rules.import_script(args.step)
     model, config, tokenizer = make_model(script, args, flags)
     text = args.text[-getattr(model, "block_size", config.block_size) :]  # v1 has it in config only
     idx = torch.tensor([tokenizer.encode(text)], device=config.device)  # (1, T)

@@ -1,0 +1,167 @@
+"""beyond/: each step equals the one before it where it should, and what it changes is proven."""
+
+import itertools
+
+import pytest
+import torch
+from conftest import assert_close, loaded, new_model, random_ids, small, versions
+from test_against_pytorch import qkv_of
+from torch.nn import functional as F
+
+T, C = 8, 16
+
+
+def fused(state, model):
+    """Return v12's weights as v13 names them: those of all heads as one matrix."""
+    kept = {name: value for name, value in state.items() if ".heads." not in name}
+    matrices = {f"blocks.{i}.sa.qkv.weight": qkv_of(b.sa) for i, b in enumerate(model.blocks)}
+    return {**kept, **matrices}
+
+
+# --- v13: fused attention
+
+
+def test_v13_with_v12s_weights_has_its_logits_loss_and_gradients(device):
+    old, new = (new_model(loaded(v), device, n_head=4, dropout=0.0) for v in (12, 13))
+    new.load_state_dict(fused(old.state_dict(), old))
+    idx, targets = (random_ids(3, T, device=device) for _ in range(2))
+    (logits, loss), (other_logits, other_loss) = (model(idx, targets) for model in (old, new))
+    assert_close(other_logits, logits)
+    assert_close(other_loss, loss)
+    loss.backward()
+    other_loss.backward()
+    for i, block in enumerate(old.blocks):
+        for head in block.sa.heads:
+            for part in (head.query, head.key, head.value):
+                part.weight.data = part.weight.grad
+        assert_close(new.blocks[i].sa.qkv.weight.grad, qkv_of(block.sa))
+    for name, p in new.named_parameters():
+        if "qkv" not in name:
+            assert_close(p.grad, old.get_parameter(name).grad)
+
+
+@versions(13)
+def test_fused_attention_drops_weights_in_training_and_at_no_other_time(gpt, monkeypatch, device):
+    """The function would also drop while evaluating: it is told not to."""
+    asked, attention = [], F.scaled_dot_product_attention
+
+    def watched(*args, dropout_p=0.0, **kwargs):
+        asked.append(dropout_p)
+        return attention(*args, dropout_p=dropout_p, **kwargs)
+
+    monkeypatch.setattr(gpt.F, "scaled_dot_product_attention", watched)
+    model, idx = new_model(gpt, device, n_layer=2, dropout=0.25), random_ids(2, T, device=device)
+    model(idx)
+    assert asked == [0.25, 0.25]
+    model.eval()
+    model(idx)
+    model.generate(idx, 1)
+    assert set(asked[2:]) == {0.0}
+
+
+# --- v14: rotary positions
+
+
+def rotated(gpt, x, start=0):
+    """Call rotate(), which from v15 on takes the first position too."""
+    return gpt.rotate(x, start) if gpt.rotate.__code__.co_argcount == 2 else gpt.rotate(x)
+
+
+@versions(14)
+def test_rotation_is_multiplication_by_complex_numbers_of_length_one(gpt, device):
+    x = torch.randn(2, 3, T, 12, dtype=torch.float64, device=device)
+    angles = torch.outer(
+        torch.arange(T, dtype=torch.float64), 1000.0 ** -(torch.arange(6, dtype=torch.float64) / 6)
+    ).to(device)
+    wanted = torch.complex(x[..., :6], x[..., 6:]) * torch.polar(torch.ones_like(angles), angles)
+    assert_close(rotated(gpt, x), torch.cat([wanted.real, wanted.imag], dim=-1))
+    assert_close(rotated(gpt, x).norm(dim=-1), x.norm(dim=-1))  # lengths are kept
+    assert torch.equal(rotated(gpt, x)[:, :, 0], x[:, :, 0])  # position 0 turns nothing
+
+
+@versions(14)
+def test_scores_depend_on_the_distance_of_two_positions_alone(gpt, device):
+    query, key = torch.randn(2, 12, device=device)
+    rows = [rotated(gpt, vector.expand(1, 1, T, 12))[0, 0] for vector in (query, key)]
+    scores = rows[0] @ rows[1].T  # (T, T), the same two vectors at all positions
+    for distance in range(T):
+        diagonal = scores.diagonal(-distance)
+        assert_close(diagonal, diagonal[:1].expand_as(diagonal))
+    assert len({round(score, 3) for score in scores[:, 0].tolist()}) == T
+
+
+@versions(14)
+def test_queries_and_keys_are_turned_alike_before_they_are_compared(gpt, device):
+    sa = gpt.MultiHeadAttention(small(gpt, n_embed=C, n_head=2)).to(device).eval()
+    x = torch.randn(3, T, C, device=device)
+    parts = sa.qkv(x).chunk(3, dim=-1)  # each (3, T, C)
+    query, key, value = (part.view(3, T, 2, C // 2).transpose(1, 2) for part in parts)
+    turned = rotated(gpt, query), rotated(gpt, key)
+    mixed = F.scaled_dot_product_attention(*turned, value, is_causal=True)
+    assert_close(sa(x), sa.proj(mixed.transpose(1, 2).flatten(2)))
+
+
+def test_v14_without_its_rotation_is_v13_without_positions(device, monkeypatch):
+    old, new = (new_model(loaded(v), device).eval() for v in (13, 14))
+    with torch.no_grad():
+        old.position_embedding_table.weight.zero_()
+    state = old.state_dict()
+    del state["position_embedding_table.weight"]
+    new.load_state_dict(state)
+    idx = random_ids(2, T, device=device)
+    assert (new(idx)[0] - old(idx)[0]).abs().max() > 1e-4
+    monkeypatch.setattr(loaded(14), "rotate", lambda x: x)
+    assert_close(new(idx)[0], old(idx)[0])
+
+
+@versions(14)
+def test_values_are_not_turned(gpt, device):
+    """A row of equal characters: whoever looks where, the mix of equal values is that value."""
+    logits, _ = new_model(gpt, device).eval()(torch.full((1, T), 5, device=device))
+    assert_close(logits, logits[:, :1].expand_as(logits))
+
+
+@versions(14)
+def test_a_head_of_odd_size_is_refused(gpt, corpus):
+    with pytest.raises(SystemExit, match="n_embed 18.*n_head 2"):
+        gpt.main(["--data_path", str(corpus), "--n_embed", "18", "--n_head", "2"])
+
+
+# --- v15: the key-value cache
+
+
+def same_weights(version, device, **settings):
+    """Return the models of the version before and of version, in use, with the same weights."""
+    models = [new_model(loaded(v), device, **settings).eval() for v in (version - 1, version)]
+    models[1].load_state_dict(models[0].state_dict())
+    return models
+
+
+@pytest.mark.parametrize("length", [1, 2, T - 1, T, T + 1, 3 * T])
+def test_v15_writes_what_v14_writes_past_the_window_too(length, device):
+    old, new = same_weights(15, device)
+    idx = random_ids(3, length, device=device)  # a batch of prompts
+    texts = []
+    for model in (old, new):
+        torch.manual_seed(1)
+        texts.append(model.generate(idx, 2 * T))
+    assert torch.equal(*texts)
+
+
+def test_each_step_with_the_cache_has_the_logits_of_the_whole_window(device):
+    (model,) = same_weights(15, device)[1:]
+    idx, caches = random_ids(2, T, device=device), [{} for _ in model.blocks]
+    wanted, _ = model(idx)
+    for start, end in itertools.pairwise([0, 3, *range(4, T + 1)]):
+        logits, _ = model(idx[:, start:end], caches=caches)
+        assert_close(logits, wanted[:, start:end])
+    assert caches[0]["key"].shape == caches[0]["value"].shape == (2, 2, T, 8)
+
+
+def test_sampling_with_a_cache_computes_each_position_once(device, monkeypatch):
+    model, widths = new_model(loaded(15), device).eval(), []
+    first = model.blocks[0]
+    first.register_forward_hook(lambda module, args, output: widths.append(args[0].shape[1]))
+    model.generate(random_ids(1, 3, device=device), T)
+    # The prompt, then one at a time; once the window slides, all of it
+    assert widths == [3, *[1] * (T - 3), *[T] * 2]
