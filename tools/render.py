@@ -75,6 +75,9 @@ TEXTS = {  # English, Chinese
     "val name": ("{} val", "{} 验证集"),
     "seconds": ("{} s", "{} 秒"),
     "minutes": ("{} min", "{} 分钟"),
+    "ms": ("{} ms", "{} 毫秒"),
+    "flags": ("flags", "命令行参数"),
+    "ratio": ("ratio", "比值"),
     "kept": ("kept its form", "合乎词谱"),
     "broke": ("did not keep its form", "不合词谱"),
 }
@@ -332,6 +335,23 @@ def extra_blocks(records, words):
     }
 
 
+def speed_records():
+    """Return the records of tools/speed.py by name."""
+    files = sorted((FOLDER / "speed").glob("*.json"))
+    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
+
+
+def speed_table(version, words):
+    """Return the table of this version's times beside those of the one before."""
+    rows = []
+    for name, record in speed_records().items():
+        old, new = (statistics.median(found) for found in record["seconds"].values())
+        if name.split("_")[1] == f"v{version}":
+            shown = [words["ms"].format(f"{1000 * seconds:.0f}") for seconds in (old, new)]
+            rows.append([f"`{' '.join(record['flags'])}`", *shown, f"{new / old:.2f}"])
+    return table([words["flags"], f"v{version - 1}", f"v{version}", words["ratio"]], rows)
+
+
 def fill(text, blocks, records):
     """Return a page with its blocks and the numbers in its sentences filled in."""
     for name, content in blocks.items():
@@ -427,6 +447,8 @@ def rendered(records):
             blocks = {"new lines": new_lines(step.version)}
             if step.version <= LAST:
                 blocks["measured"] = measured(step.version, records, words)
+            else:
+                blocks["speed"] = speed_table(step.version, words)
             blocks |= extra.get(step.version, {})
             pages[ROOT / words["steps"] / f"v{step.version:02}.md"] = blocks
     for path, blocks in pages.items():
@@ -454,6 +476,10 @@ def check(records):
         for record in found:
             if (record["flags"], record["code"]) != (flags, code_hash(step)):
                 wrong.append(f"{run} v{version}: {step.file} or its flags have changed since")
+    for name, record in speed_records().items():
+        for version, code in record["code"].items():
+            if code != code_hash(STEPS[int(version[1:]) - 1]):
+                wrong.append(f"speed of {name}: {version} has changed since")
     for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]):
         text = path.read_text(encoding="utf-8")
         text = re.sub(r"<!-- (.+) -->\n.*?<!-- end of \1 -->", "", text, flags=re.S)
