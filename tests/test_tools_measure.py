@@ -143,7 +143,7 @@ def test_the_flags_in_readmes_and_docstrings_are_the_measured_ones():
             assert as_pairs(line.split()) == as_pairs(measure.RUNS[name].flags)
     for step in STEPS[10:]:
         docstring = split_docstring(read_script(step))[0]
-        flags = re.search(r"Laptop: add (--.*?)\n\w", docstring, flags=re.S)[1].split()
+        flags = re.search(r"Laptop: add (--.*?)\n[\w\"]", docstring, flags=re.S)[1].split()
         assert as_pairs(flags) == as_pairs(measure.RUNS["laptop"].flags)
 
 

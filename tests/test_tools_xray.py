@@ -1,6 +1,5 @@
 """tools/xray.py on tiny models: shapes, parameters, attention, the picture, errors."""
 
-import importlib
 import re
 import sys
 from dataclasses import fields
@@ -27,7 +26,7 @@ SIZES |= {"device": "cpu", "eval_iters": 1, "data_path": "corpus.txt"}
 
 def tiny_model(version, **sizes):
     """Return a version's script, its untrained model, and its config."""
-    script = importlib.import_module(Path(rules.find_step(version).file).stem)
+    script = rules.import_script(rules.find_step(version))
     names = {field.name for field in fields(script.Config)}
     config = script.Config(**{k: v for k, v in {**SIZES, **sizes}.items() if k in names})
     torch.manual_seed(config.seed)
