@@ -35,8 +35,9 @@ def folder(tmp_path, monkeypatch):
 @posix
 def test_a_run_is_recorded_as_the_script_printed_it(folder, monkeypatch):
     monkeypatch.setattr(measure, "RUNS", {"tiny": measure.runs([1], TINY, poems=1)})
+    monkeypatch.setattr(measure, "FIRST_SEED", 7)
     measure.main(["tiny", "--seeds", "1"])
-    record = json.loads((folder / "tiny_v01_seed1337.json").read_text(encoding="utf-8"))
+    record = json.loads((folder / "tiny_v01_seed7.json").read_text(encoding="utf-8"))
     assert [e["step"] for e in record["curve"]] == [0, 2, 4]
     assert record["curve"][0]["val_loss"] > record["curve"][2]["val_loss"] > 8
     header, *samples = record["output"].split("\n\n", 2)
@@ -44,7 +45,7 @@ def test_a_run_is_recorded_as_the_script_printed_it(folder, monkeypatch):
     assert record["vocabulary"] == 4295
     assert record["parameters"] == 4295 * 8 + 8 * 4295 + 4295
     assert record["seconds"] > 1 and 50 < record["peak_megabytes"] < 2000
-    assert record["command"].startswith("python babygpt_v1.py --seed 1337 --device cpu")
+    assert record["command"].startswith("python babygpt_v1.py --seed 7 --device cpu")
     assert record["machine"]["device"] == "cpu" and record["commit"] == "abc"
     assert record["form"]["held_out_poems"] == 200 and len(record["form"]["poems"]) == 8
     assert [level[0] for level in record["depth"]["untrained"]] == ["embedding"]
@@ -185,6 +186,12 @@ def test_a_changed_line_of_a_script_is_found(copy):
     replace(copy / "babygpt_v5_feedforward.py", "nn.ReLU()", "nn.GELU()")
     stale = [line for line in render.check(render.Records()) if "changed since" in line]
     assert len(stale) == 3 and all("babygpt_v5_feedforward.py" in line for line in stale)
+
+
+def test_a_changed_line_of_a_script_whose_speed_was_measured_is_found(copy):
+    replace(copy / "beyond" / "babygpt_v15_kv_cache.py", "is_causal=T > 1", "is_causal=True")
+    stale = [line for line in render.check(render.Records()) if "changed since" in line]
+    assert len(stale) == 2 and all(line.startswith("speed of sample_v15") for line in stale)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/steps/v07.md", "docs/steps/zh-CN/v07.md"])

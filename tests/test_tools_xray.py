@@ -83,6 +83,21 @@ def test_attention_weights_are_those_that_each_head_works_with(version, n_heads)
             assert row.sum().item() == pytest.approx(1) and not row[i + 1 :].any()
 
 
+@pytest.mark.parametrize("version", ["v13", "v15"])
+def test_weights_of_fused_attention_are_made_by_hand(version):
+    """The fused function hands out none: the output must be as without looking."""
+    script, model, _ = tiny_model(version)
+    model.eval()
+    idx = torch.randint(VOCAB_SIZE, (1, 5))
+    wanted, _ = model(idx)
+    calls, weights = xray.look(script, model, idx)
+    torch.testing.assert_close(calls[0][3], wanted)
+    assert list(weights)[2:4] == ["blocks.0.sa.heads.2", "blocks.1.sa.heads.0"]
+    for found in weights.values():
+        assert torch.equal(found, found.tril())
+        torch.testing.assert_close(found.sum(dim=-1), torch.ones(5))
+
+
 def test_looking_leaves_nothing_behind_even_when_the_model_fails():
     script, model, _ = tiny_model("v10")
     softmax = F.softmax
