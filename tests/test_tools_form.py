@@ -1,6 +1,7 @@
 """tools/form.py: what it says of hand-made poems, and of stub models whose answers are known."""
 
 import json
+import math
 import sys
 
 import pytest
@@ -105,16 +106,32 @@ def test_line_ends_are_the_f1_of_a_known_answer(tokenizer):
     poems = [("甲调", "苏轼", "春江花月，\n春江花月，\n春江花月。")]
 
     def f1(after):
-        return form.line_ends(oracle(tokenizer, after), tokenizer, poems, 8, "cpu")
+        return form.read(oracle(tokenizer, after), tokenizer, poems, 8, "cpu")["line_ends"]
 
     # The title ends in 轼, which is no question, but its line break is what the first line follows
     tokenizer.chars.append("，")
     tokenizer.ids["，"] = len(tokenizer.ids)
     assert f1("月，。") == 1
-    assert f1("，。") == pytest.approx(2 * 3 / (3 + 6))  # no mark is seen
-    assert f1("花月，。") == pytest.approx(2 * 6 / (9 + 6))  # three lines too short
+    assert f1("，。") == pytest.approx(2 * 3 / (3 + 6), abs=1e-4)  # no mark is seen
+    assert f1("花月，。") == pytest.approx(2 * 6 / (9 + 6), abs=1e-4)  # three lines too short
     assert f1("轼月，。") == 1 and f1("") == 0
-    assert f1("\n月，。") == pytest.approx(2 * 6 / (9 + 6))
+    assert f1("\n月，。") == pytest.approx(2 * 6 / (9 + 6), abs=1e-4)
+
+
+def test_the_loss_is_of_the_body_and_depends_on_the_context(tokenizer):
+    """Of a model that knows the verse by heart, but only where it sees four characters or more."""
+    verse = HAN[:9] + "\n"
+    following = dict(zip("\n" + HAN[:9], verse, strict=True))
+
+    def logits(idx):
+        chars = tokenizer.decode(idx.flatten().tolist())
+        sure = surely(tokenizer, "".join(following.get(char, "春") for char in chars))
+        seen = torch.arange(1, idx.shape[1] + 1)[:, None]
+        return sure.view(*idx.shape, -1) * (seen >= 4)
+
+    stub, poems = Stub(tokenizer, 8, logits), [("甲调", "苏轼", verse[:-1])]
+    losses = [form.read(stub, tokenizer, poems, n, "cpu")["loss"] for n in (3, 4, 8)]
+    assert losses == pytest.approx([math.log(len(tokenizer.chars)), 0, 0], abs=1e-4)
 
 
 def test_a_line_ends_where_all_ends_together_are_likelier_than_not(tokenizer):
@@ -128,10 +145,12 @@ def test_a_line_ends_where_all_ends_together_are_likelier_than_not(tokenizer):
         return result.view(*idx.shape, -1)
 
     poems = [("甲调", "苏轼", "春。")]
-    f1 = form.line_ends(Stub(tokenizer, 8, logits), tokenizer, poems, 8, "cpu")
-    assert f1 == pytest.approx(2 * 1 / (1 + 2))  # of 。 and the line break, the first is foreseen
+    found = form.read(Stub(tokenizer, 8, logits), tokenizer, poems, 8, "cpu")
+    # Of 。 and the line break, the first is foreseen
+    assert found["line_ends"] == pytest.approx(2 * 1 / (1 + 2), abs=1e-4)
     poems = [("甲调", "苏轼", "江。")]
-    assert form.line_ends(Stub(tokenizer, 8, logits), tokenizer, poems, 8, "cpu") == 0
+    found = form.read(Stub(tokenizer, 8, logits), tokenizer, poems, 8, "cpu")
+    assert found["line_ends"] == 0
 
 
 def test_a_report_counts_what_was_sampled(monkeypatch, tmp_path):

@@ -7,6 +7,7 @@ Flags of the script, such as --n_embed 64, work too. What is reported:
 
 line ends     of held-out poems: at each character, does a mark or a line break come next? The
               model says yes where it gives these more than half of the probability; F1 of its yes
+context       loss and line ends of these poems when the model may see so many characters only
 whole poems   sampled after a blank line and a title such as 浣溪沙 苏轼: how many have the line
               lengths of a poem to that tune. The tunes are the most frequent ones of fixed form
 verbatim      part of these poems' runs of 8 characters that the training text has as well
@@ -39,6 +40,7 @@ RUN = 8  # characters
 FREQUENT = 20
 TOKENS = 8192  # in a forward pass, at most
 KEPT = 24  # poems in the report, the first ones
+CONTEXTS = (8, 16, 32, 64, 128)  # and the model's own
 
 
 def run(step, flags):
@@ -89,17 +91,20 @@ def next_probs(model, ids, block_size):
     return F.softmax(torch.cat(logits), dim=-1)
 
 
-def line_ends(model, tokenizer, poems, block_size, device):
-    """Return the F1 of a model's "here a line ends" over the bodies of poems."""
+def read(model, tokenizer, poems, context, device):
+    """Return a model's loss and the F1 of its "here a line ends", over the bodies of poems."""
     ends = torch.tensor(tokenizer.encode(char for char in ENDS if char in tokenizer.ids))
-    ends, right, said, true = ends.to(device), 0, 0, 0
+    ends, right, said, true, losses = ends.to(device), 0, 0, 0, []
     for tune, author, body in tqdm(poems, "line ends", unit="poem", leave=False, disable=None):
         title = f"\n{tune} {author}\n"
         ids = torch.tensor(tokenizer.encode(f"{title}{body}\n"), device=device)
-        says = next_probs(model, ids[:-1], block_size)[len(title) - 1 :, ends].sum(dim=-1) > 0.5
-        comes = torch.isin(ids[len(title) :], ends)
+        probs = next_probs(model, ids[:-1], context)[len(title) - 1 :]
+        ids = ids[len(title) :]
+        losses.append(-probs.gather(1, ids[:, None]).log())
+        says, comes = probs[:, ends].sum(dim=-1) > 0.5, torch.isin(ids, ends)
         right, said, true = right + (says & comes).sum(), said + says.sum(), true + comes.sum()
-    return (2 * right / (said + true)).item()
+    loss, f1 = torch.cat(losses).mean().item(), (2 * right / (said + true)).item()
+    return {"context": context, "loss": round(loss, 4), "line_ends": round(f1, 4)}
 
 
 def write(model, tokenizer, tune, n, longest, device):
@@ -128,9 +133,11 @@ def judge(script, model, tokenizer, config, n):
     model.eval()
     torch.manual_seed(config.seed)
     held_out = split_poems(val)[:HELD_OUT]
-    f1 = line_ends(model, tokenizer, held_out, config.block_size, config.device)
-    report = {"perplexity": round(math.exp(val_loss), 1), "line_ends": round(f1, 4)}
-    report |= {"held_out_poems": len(held_out), "poems_to_each": n, "whole": {}}
+    contexts = [n for n in CONTEXTS if n < config.block_size] + [config.block_size]
+    scores = [read(model, tokenizer, held_out, n, config.device) for n in contexts]
+    report = {"perplexity": round(math.exp(val_loss), 1), "line_ends": scores[-1]["line_ends"]}
+    report |= {"held_out_poems": len(held_out), "contexts": scores}
+    report |= {"poems_to_each": n, "whole": {}}
     poems, tunes = [], fixed_tunes(split_poems(f"\n\n{train}{val}"))
     for tune in tqdm(tunes, "whole poems", unit="tune", leave=False, disable=None):
         accepted, longest = tunes[tune]
@@ -158,6 +165,8 @@ def lines_of(report, show):
     n, whole = report["poems_to_each"], report["whole"]
     lines = [f"perplexity   {report['perplexity']}"]
     lines += [f"line ends    {report['line_ends']:.3f}, on {report['held_out_poems']} poems"]
+    for row in report["contexts"]:
+        lines += ["  context {context}: loss {loss:.3f}, line ends {line_ends:.3f}".format(**row)]
     lines += [f"whole poems  {sum(whole.values())} of {n * len(whole)}"]
     lines += [f"  {tune}: {kept} of {n}" for tune, kept in whole.items()]
     lines += [f"{name:12} {report[name]}" for name in ("verbatim", "pairs")]

@@ -41,12 +41,13 @@ def runs(versions, flags="", seeds=3, poems=20):
 
 
 LAPTOP = "--n_embed 128 --n_head 4 --n_layer 4 --learning_rate 6e-3 --dropout 0 --max_iters 1000"
-HOUR = "--block_size 128 --n_embed 192 --n_head 6 --n_layer 4 --batch_size 16 --max_iters 10000"
-HOUR += " --eval_interval 500 --learning_rate 2e-3"
+HOUR = "--block_size 128 --n_embed 192 --n_head 6 --n_layer 4 --batch_size 16 --max_iters {}"
+HOUR += " --eval_interval 500 --learning_rate 2e-3 --dropout {}"
 RUNS = {
     "ladder": runs(range(1, 11)),
     "laptop": runs([11], f"--block_size 64 --batch_size 32 {LAPTOP}", poems=100),
-    "hour": runs([12], f"{HOUR} --dropout 0.1", seeds=1, poems=100),
+    "hour": runs([12], HOUR.format(10000, 0.1), seeds=1, poems=100),
+    "hour_dropout_0": runs([12], HOUR.format(12000, 0), seeds=1, poems=100),
     # Settings in which a step shows what it does not at the defaults
     "rate_1e-3": runs([6], "--learning_rate 1e-3"),
     "rate_3e-4": runs([6], "--learning_rate 3e-4"),
