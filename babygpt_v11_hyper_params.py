@@ -1,10 +1,11 @@
 """BabyGPT v11: scale.
 
 Same as v10, except for default values: a context of 256 characters instead of 8, six blocks of six
-heads, three times the width, more dropout, more and smaller steps. The model's code is unchanged.
+heads, three times the width, more dropout, three times the steps, each on 32 times the characters,
+at a tenth of the learning rate. The model's code is unchanged.
 
-Why: eight characters are one line of verse. With 256 the model sees a whole poem, its tune and its
-rhymes, and with its size it can learn them. It takes a GPU, or many hours on a CPU.
+Why: eight characters are one line of verse. With 256 the model sees a whole poem and its tune. It
+takes a GPU, or many hours on a CPU.
 
 Run:    python babygpt_v11_hyper_params.py
 Laptop: add --block_size 64 --n_embed 128 --n_head 4 --n_layer 4 --batch_size 32 --max_iters 1000

@@ -9,6 +9,8 @@ again for every character is wasted. Nearly every program that runs such a model
 Run:    python beyond/babygpt_v15_kv_cache.py
 Laptop: add --block_size 64 --n_embed 128 --n_head 4 --n_layer 4 --batch_size 32 --max_iters 1000
             --learning_rate 6e-3 --dropout 0
+Sample: add --sample data/babygpt_evening.pt --prompts "浣溪沙 苏轼"
+Next:   beyond/babygpt_v16_mixed_precision.py
 """
 
 import math
