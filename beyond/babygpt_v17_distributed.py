@@ -1,20 +1,21 @@
-"""BabyGPT v16: mixed precision and compilation.
+"""BabyGPT v17: several processes.
 
-Same as v15, plus two flags that change how a training step is computed, not what: --dtype bfloat16
-does the matrix products with half the bits (autocast), and --compile has PyTorch translate the
-model first. Both are off unless asked for; evaluation and sampling do without.
+Same as v16, except that torchrun may start it several times, one process for each GPU: each has the
+gradients of its share of a batch, and these are averaged (DistributedDataParallel). With
+--accumulate a process goes through its share in parts, where all of it does not fit into memory.
 
-Why: a modern GPU multiplies bfloat16 several times faster than float32, and a compiled model reads
-and writes memory less often. What a CPU gains differs from one to the next: measure.
+Why: large models are trained on many GPUs. However a batch is shared out, the step is the same.
+Started without torchrun, the script runs as one process.
 
-Run:    python beyond/babygpt_v16_mixed_precision.py --dtype bfloat16 --compile
+Run:    torchrun --nproc_per_node 2 beyond/babygpt_v17_distributed.py
 Laptop: add --block_size 64 --n_embed 128 --n_head 4 --n_layer 4 --batch_size 32 --max_iters 1000
             --learning_rate 6e-3 --dropout 0
-Next:   beyond/babygpt_v17_distributed.py
 """
 
+import contextlib
 import math
 import os
+import signal
 import sys
 import time
 from dataclasses import asdict, replace
@@ -22,12 +23,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
+import torch.distributed as dist
 import torch.nn as nn
 import tyro
 import wandb
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import OneCycleLR
 from tqdm import tqdm
 
@@ -55,9 +58,10 @@ class Config:
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2  # part of the values zeroed in training
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the matrix products in training
     compile: bool = False  # translate the model first: takes a minute, and a C++ compiler on a CPU
+    accumulate: PositiveInt = 1  # parts of its share that a process computes one after the other
     # record runs in ./wandb, send them to the website as well (after `wandb login`), or neither
     wandb_mode: Literal["offline", "online", "disabled"] = os.getenv("WANDB_MODE") or "offline"
-    checkpoint_path: str = time.strftime("babygpt_v16_%Y%m%d_%H%M%S.pt")  # for the best model
+    checkpoint_path: str = time.strftime("babygpt_v17_%Y%m%d_%H%M%S.pt")  # for the best model
     sample: str = ""  # checkpoint to sample from, with the shape it has, instead of training
 
 
@@ -260,14 +264,19 @@ def load_checkpoint(path, config):
     return model.to(config.device), tokenizer
 
 
-def train(model, data, config, tokenizer):
-    """Take max_iters steps, on record, keeping the best model. Ctrl-C ends the training early."""
+def train(model, data, config, tokenizer, rank=0, world_size=1):
+    """Take max_iters steps, on record, keeping the best model. Ctrl-C ends the training early.
+
+    rank: which of the world_size processes this is; the first, 0, alone tracks and saves
+    """
     try:
         if config.wandb_mode == "online" and not wandb.login(prompt=False):
             sys.exit("error: --wandb_mode online: needs `wandb login` first")
-        open(config.checkpoint_path, "x").close()  # try it now; "x": never over another file
-        os.remove(config.checkpoint_path)  # the first evaluation writes it
-        run = wandb.init(project="babygpt", mode=config.wandb_mode, config=asdict(config))
+        if rank == 0:
+            open(config.checkpoint_path, "x").close()  # try it now; "x": never over another file
+            os.remove(config.checkpoint_path)  # the first evaluation writes it
+        mode = config.wandb_mode if rank == 0 else "disabled"
+        run = wandb.init(project="babygpt", mode=mode, config=asdict(config))
     except OSError as error:
         sys.exit(f"error: --checkpoint_path {config.checkpoint_path}: {error}")
     except wandb.Error as error:
@@ -278,12 +287,19 @@ def train(model, data, config, tokenizer):
     optimizer = torch.optim.AdamW(model.parameters())
     schedule = OneCycleLR(optimizer, config.learning_rate, total_steps=config.max_iters + 1)
     n_starts = len(data["train"]) - config.block_size  # how many windows there are
-    fast = torch.compile(model) if config.compile else model  # the same parameters, other code
+    shared = DistributedDataParallel(model) if world_size > 1 else model  # averages the gradients
+    fast = torch.compile(shared) if config.compile else shared  # the same parameters, other code
+    # Every process draws the same batches, and lets dropout zero other values
+    batches = torch.Generator(config.device).manual_seed(config.seed)
+    torch.manual_seed(config.seed + rank)
+    stop = torch.zeros(1, device=config.device)
+    if world_size > 1:  # Ctrl-C reaches the processes at different moments: see below
+        signal.signal(signal.SIGINT, lambda *_: stop.fill_(1))
     # Within autocast, products are computed in bfloat16, softmax and loss in float32. Parameters
     # stay float32: a step changes them by less than the 8 bits of a bfloat16 can tell
     autocast = torch.autocast(config.device, torch.bfloat16, enabled=config.dtype == "bfloat16")
     try:
-        for step in tqdm(range(config.max_iters + 1), leave=False, disable=None):  # terminals only
+        for step in tqdm(range(config.max_iters + 1), leave=False, disable=rank > 0 or None):
             if step % config.eval_interval == 0 or step == config.max_iters:
                 tokens_per_sec = tokens / (time.perf_counter() - start)
                 losses = estimate_loss(model, data, config)
@@ -291,25 +307,35 @@ def train(model, data, config, tokenizer):
                 tqdm.write(text.format(step, **losses))
                 metrics = {"train_loss": losses["train"], "val_loss": losses["val"]}
                 run.log({**metrics, "tokens_per_sec": tokens_per_sec}, step=step)
-                if losses["val"] < best:
+                if rank == 0 and losses["val"] < best:
                     save_checkpoint(model, tokenizer, config, losses["val"])
                     best = losses["val"]
                 tokens, start = 0, time.perf_counter()
             if step == config.max_iters:
                 break
-            starts = torch.randint(n_starts, (config.batch_size,), device=config.device)  # (B,)
-            x, y = get_batch(data["train"], starts, config)  # (B, T), (B, T)
-            tokens += x.numel()
-            with autocast:
-                _, loss = fast(x, y)
+            if world_size > 1:
+                dist.all_reduce(stop)  # the sum over the processes: all stop, or none
+                if stop:
+                    raise KeyboardInterrupt
+            size = (config.batch_size,)
+            starts = torch.randint(n_starts, size, generator=batches, device=config.device)  # (B,)
+            tokens += starts.numel() * config.block_size
             optimizer.zero_grad()  # else backward() would add to the gradients of before
-            loss.backward()  # gradients: how the loss changes with each parameter
+            parts = starts.chunk(world_size)[rank].chunk(config.accumulate)
+            for i, part in enumerate(parts):
+                x, y = get_batch(data["train"], part, config)  # each (B / processes / parts, T)
+                # The processes exchange gradients once, in the last backward(), all added up
+                early = world_size > 1 and i + 1 < len(parts)
+                with shared.no_sync() if early else contextlib.nullcontext():
+                    with autocast:
+                        _, loss = fast(x, y)
+                    (loss / len(parts)).backward()  # how the loss changes with each parameter
             optimizer.step()
             schedule.step()  # the + 1 above: one rate to start from, and one after each step
     except KeyboardInterrupt:
         tqdm.write(f"stopped at step {step}")
         val_loss = estimate_loss(model, data, config)["val"]
-        if val_loss < best:
+        if rank == 0 and val_loss < best:
             save_checkpoint(model, tokenizer, config, val_loss)
     run.finish()
 
@@ -325,12 +351,20 @@ def sample(model, tokenizer, config):
 
 
 def main(argv=None):
-    """Train on the text, then continue the prompts."""
+    """Train on the text, then continue the prompts. torchrun starts several of these."""
     config = tyro.cli(Config, args=argv, use_underscores=True)  # None: from the command line
     if not getattr(torch, config.device).is_available():  # as torch.cuda.is_available()
         sys.exit(f"error: --device {config.device}: not available on this machine")
     if config.n_embed % (2 * config.n_head):  # the numbers of a head are taken in pairs
         sys.exit(f"error: --n_embed {config.n_embed}: no multiple of 2 * --n_head {config.n_head}")
+    rank, world_size = int(os.getenv("RANK", 0)), int(os.getenv("WORLD_SIZE", 1))  # by torchrun
+    if config.batch_size % (world_size * config.accumulate):
+        n = f"{world_size} processes * --accumulate {config.accumulate}"
+        sys.exit(f"error: --batch_size {config.batch_size}: not divisible by {n}")
+    if rank > 0:
+        sys.stdout = open(os.devnull, "w")  # the first process alone speaks
+    if world_size > 1 and config.device == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # a GPU for each process
     if config.compile:
         try:
             torch.compile(torch.sin)(torch.ones(1, device=config.device))  # now, not after loading
@@ -345,9 +379,16 @@ def main(argv=None):
     print(f"text: {sum(map(len, data.values())):,} characters, {vocab_size:,} distinct")
     print(f"model: {sum(p.numel() for p in model.parameters()):,} parameters, on {config.device}")
     print(f"guessing: loss ln({vocab_size}) = {math.log(vocab_size):.4f}")  # -log(1 / vocab_size)
-    train(model, data, config, tokenizer)
-    model, tokenizer = load_checkpoint(config.checkpoint_path, config)
-    sample(model, tokenizer, config)
+    if world_size > 1:
+        dist.init_process_group("nccl" if config.device == "cuda" else "gloo")
+    try:
+        train(model, data, config, tokenizer, rank, world_size)
+    finally:
+        if world_size > 1:
+            dist.destroy_process_group()
+    if rank == 0:
+        model, tokenizer = load_checkpoint(config.checkpoint_path, config)
+        sample(model, tokenizer, config)
 
 
 if __name__ == "__main__":
