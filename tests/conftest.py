@@ -128,6 +128,9 @@ def flags(gpt, **changes):
     """Return the small settings as a command line, with those that this version has."""
     argv = []
     for name, value in known_to(gpt, changes).items():
+        if isinstance(value, bool):
+            argv.append(f"--{name}" if value else f"--no_{name}")
+            continue
         values = value if isinstance(value, (tuple, list)) else [value]
         argv += [f"--{name}", *map(str, values)]
     return argv

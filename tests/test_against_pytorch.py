@@ -1,11 +1,12 @@
 """The hand-written parts against PyTorch's own, with the same weights; v1 against counting."""
 
 import math
+import re
 from collections import Counter
 
 import pytest
 import torch
-from conftest import assert_close, new_model, random_ids, small, versions
+from conftest import ROOT, assert_close, loaded, new_model, random_ids, small, versions
 from torch import nn
 from torch.nn import functional as F
 
@@ -75,6 +76,27 @@ def test_a_head_is_pytorchs_causal_attention(gpt, device, length):
     x = torch.randn(B, length, C, device=device)
     assert head(x).shape == (B, length, 12)
     assert_close(head(x), sdpa(head, x))
+
+
+@pytest.mark.parametrize("page", ["v03.md", "zh-CN/v03.md"])
+def test_the_example_by_hand_is_what_a_head_computes(page):
+    """The two tables of v3's page: what goes into the head, and what comes of it."""
+    text = (ROOT / "docs" / "steps" / page).read_text(encoding="utf-8")
+    rows = [row.split(" | ") for row in re.findall(r"^\| [春江水] \| (.+) \|$", text, flags=re.M)]
+    rows = [[list(map(float, re.findall(r"[\d.]+", cell))) for cell in row] for row in rows]
+    v3 = loaded(3)
+    head, x = v3.Head(small(v3, n_embed=4), head_size=4), torch.eye(4)[None, :3]
+    with torch.no_grad():  # x are unit vectors, so the columns of the weights are what comes out
+        for name, column in zip(PARTS, zip(*rows[:3], strict=True), strict=True):
+            vectors = torch.tensor(column).T
+            getattr(head, name).weight.zero_()[: len(vectors), :3] = vectors
+    scores, masked, weights, results = zip(*rows[3:], strict=True)
+    assert_close(head.query(x)[0] @ head.key(x)[0].T / 2, torch.tensor(scores))
+    assert [row[: i + 1] for i, row in enumerate(scores)] == list(masked)
+    shown = torch.tensor(results)
+    torch.testing.assert_close(head(x)[0, :, :2], shown, atol=0.006, rtol=0)
+    mixed = torch.tensor(weights) @ head.value(x)[0, :, :2]
+    torch.testing.assert_close(mixed, shown, atol=0.011, rtol=0)
 
 
 @versions(4, 7)

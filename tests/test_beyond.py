@@ -1,10 +1,31 @@
 """beyond/: each step equals the one before it where it should, and what it changes is proven."""
 
+import contextlib
 import itertools
+import os
+import signal
+import subprocess
+from pathlib import Path
 
 import pytest
 import torch
-from conftest import assert_close, loaded, new_model, random_ids, small, versions
+from conftest import (
+    PROGRESS,
+    SMALL,
+    assert_close,
+    files_below,
+    finish,
+    flags,
+    loaded,
+    new_model,
+    random_ids,
+    samples_of,
+    small,
+    start,
+    versions,
+    wait_for,
+    without_checkpoint,
+)
 from test_against_pytorch import qkv_of
 from torch.nn import functional as F
 
@@ -152,9 +173,9 @@ def test_each_step_with_the_cache_has_the_logits_of_the_whole_window(device):
     (model,) = same_weights(15, device)[1:]
     idx, caches = random_ids(2, T, device=device), [{} for _ in model.blocks]
     wanted, _ = model(idx)
-    for start, end in itertools.pairwise([0, 3, *range(4, T + 1)]):
-        logits, _ = model(idx[:, start:end], caches=caches)
-        assert_close(logits, wanted[:, start:end])
+    for begin, end in itertools.pairwise([0, 3, *range(4, T + 1)]):
+        logits, _ = model(idx[:, begin:end], caches=caches)
+        assert_close(logits, wanted[:, begin:end])
     assert caches[0]["key"].shape == caches[0]["value"].shape == (2, 2, T, 8)
 
 
@@ -165,3 +186,188 @@ def test_sampling_with_a_cache_computes_each_position_once(device, monkeypatch):
     model.generate(random_ids(1, 3, device=device), T)
     # The prompt, then one at a time; once the window slides, all of it
     assert widths == [3, *[1] * (T - 3), *[T] * 2]
+
+
+# --- v16: mixed precision and compilation
+
+
+def losses_of(out):
+    return [tuple(map(float, line)) for line in PROGRESS.findall(out)]
+
+
+@pytest.fixture
+def products(monkeypatch):
+    """Return the list of (in training?, number type) of what linear layers put out."""
+    seen = []
+
+    class Watched(torch.nn.Linear):
+        def forward(self, x):
+            result = super().forward(x)
+            seen.append((self.training, result.dtype))
+            return result
+
+    monkeypatch.setattr(loaded(16).nn, "Linear", Watched)
+    return seen
+
+
+def test_v16_with_both_flags_off_is_v15_digit_for_digit(run):
+    outs = [without_checkpoint(run(loaded(v))) for v in (15, 16)]
+    assert outs[0] == outs[1] and "step" in outs[0]
+
+
+def test_bfloat16_multiplies_in_training_only_and_stays_close(run, products):
+    exact = losses_of(run(loaded(16), dropout=0.0))
+    assert {dtype for _, dtype in products} == {torch.float32}
+    products.clear()
+    rounded = losses_of(run(loaded(16), dropout=0.0, dtype="bfloat16"))
+    assert set(products) == {(True, torch.bfloat16), (False, torch.float32)}
+    for (step, *ours), (same_step, *theirs) in zip(exact, rounded, strict=True):
+        assert step == same_step and ours == pytest.approx(theirs, abs=0.02)
+    assert exact != rounded
+
+
+def test_parameters_stay_float32_under_bfloat16(run, tmp_path):
+    run(loaded(16), dtype="bfloat16", checkpoint_path=tmp_path / "model.pt")
+    saved = torch.load(tmp_path / "model.pt", weights_only=True)["model"]
+    assert {value.dtype for value in saved.values()} == {torch.float32}
+
+
+def test_the_compiled_model_trains_and_the_plain_one_is_evaluated_and_saved(
+    run, monkeypatch, tmp_path
+):
+    calls = []
+
+    class Compiled(torch.nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self._orig_mod = model
+
+        def forward(self, *args):
+            calls.append(torch.is_grad_enabled())
+            return self._orig_mod(*args)
+
+    monkeypatch.setattr(
+        torch, "compile", lambda f: Compiled(f) if isinstance(f, torch.nn.Module) else f
+    )
+    out = run(loaded(16), compile=True, checkpoint_path=tmp_path / "model.pt")
+    assert calls == [True] * SMALL["max_iters"]
+    assert without_checkpoint(out) == without_checkpoint(run(loaded(16)))
+    saved = torch.load(tmp_path / "model.pt", weights_only=True)["model"]
+    assert not [name for name in saved if "_orig_mod" in name]
+
+
+@pytest.mark.slow
+def test_compiled_and_eager_losses_agree(run):
+    eager, compiled = (losses_of(run(loaded(16), dropout=0.0, compile=c)) for c in (False, True))
+    for ours, theirs in zip(eager, compiled, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-3)
+
+
+@versions(16)
+def test_a_compiler_that_is_missing_is_said_before_the_training(gpt, run, monkeypatch):
+    def no_compiler(function):
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr(torch, "compile", no_compiler)
+    with pytest.raises(SystemExit, match="--compile.*no C.. compiler"):
+        run(gpt, compile=True)
+
+
+# --- v17: several processes
+
+
+def test_v17_alone_with_v16s_batches_is_v16(run, monkeypatch):
+    draw, generators = torch.randint, []
+
+    def from_the_seed(*args, generator=None, **kwargs):
+        return draw(*args, generator=generator or generators[0], **kwargs)
+
+    outs = []
+    for version in (16, 17):
+        generators[:] = [torch.Generator().manual_seed(loaded(version).Config().seed)]
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "randint", from_the_seed)
+            outs.append(without_checkpoint(run(loaded(version), dropout=0.0)))
+    assert outs[0] == outs[1]
+
+
+def test_accumulated_parts_give_the_step_of_the_whole_batch(run):
+    whole, parts = (losses_of(run(loaded(17), dropout=0.0, accumulate=n)) for n in (1, 4))
+    assert len(whole) == len(parts) == 3
+    for ours, theirs in zip(whole, parts, strict=True):
+        assert ours == pytest.approx(theirs, abs=2e-4)
+
+
+@pytest.mark.parametrize("batch_size, accumulate", [(8, 3), (2, 4)])
+def test_a_batch_that_cannot_be_shared_out_is_refused(run, batch_size, accumulate):
+    with pytest.raises(SystemExit, match=f"batch_size {batch_size}.*accumulate {accumulate}"):
+        run(loaded(17), batch_size=batch_size, accumulate=accumulate)
+
+
+def torchrun(argv, folder, **env):
+    """Start v17 as two processes, as a user would."""
+    with pytest.MonkeyPatch.context() as patch:
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+        popen = subprocess.Popen
+        patch.setattr(
+            subprocess, "Popen", lambda args, **kw: popen([args[0], *launcher, *args[1:]], **kw)
+        )
+        return start(17, argv, folder, **env)
+
+
+def test_two_processes_give_what_one_gives(tmp_path, corpus):
+    """Parameters, losses and poem; the gradients of two parts each are exchanged once."""
+    argv = flags(loaded(17), data_path=corpus, dropout=0.0, checkpoint_path="model.pt")
+    argv += ["--accumulate", "2"]
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+    processes = [start(17, argv, folders[0]), torchrun(argv, folders[1])]
+    (one, _, status), (two, err, other_status) = map(finish, processes)
+    assert status == other_status == 0, err
+    assert [len(losses_of(out)) for out in (one, two)] == [3, 3]
+    for ours, theirs in zip(losses_of(one), losses_of(two), strict=True):
+        assert ours == pytest.approx(theirs, abs=2e-4)
+    assert samples_of(without_checkpoint(one)) == samples_of(without_checkpoint(two))
+    assert [files_below(folder) for folder in folders] == [["model.pt"]] * 2
+    saved = [torch.load(folder / "model.pt", weights_only=True)["model"] for folder in folders]
+    for name, value in saved[0].items():
+        torch.testing.assert_close(saved[1][name], value, rtol=1e-3, atol=1e-4)
+
+
+def worker(rank):
+    """Return the process id of one of the processes that torchrun has started."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"RANK={rank}" in (folder / "environ").read_text().split("\0"):
+                return int(folder.name)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").exists(), reason="finds the process by /proc")
+def test_a_process_that_dies_ends_the_run_and_the_checkpoint_is_whole(tmp_path, corpus):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    argv = flags(loaded(17), data_path=corpus, max_iters=10**6, checkpoint_path="model.pt")
+    process = torchrun(argv, folder)
+    wait_for(process, "step    20")
+    os.kill(worker(1), signal.SIGKILL)
+    _, err, status = finish(process)
+    assert status != 0 and "Signal 9" in err
+    v17 = loaded(17)
+    v17.load_checkpoint(folder / "model.pt", v17.Config(prompts=("天",), device="cpu"))
+    assert worker(0) is None  # nobody is left behind
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is another thing there")
+def test_ctrl_c_stops_all_processes_and_the_first_one_samples(tmp_path, corpus):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    argv = flags(loaded(17), data_path=corpus, max_iters=10**6, checkpoint_path="model.pt")
+    process = torchrun(argv, folder)
+    wait_for(process, "step    20")
+    os.killpg(process.pid, signal.SIGINT)
+    out, err, _ = finish(process)
+    assert out.count("stopped at step") == 1, err
+    assert len(samples_of(out).split("\n\n")) == 2 and samples_of(out).startswith("天地")

@@ -4,6 +4,8 @@ import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import fields
 
 import pytest
 from conftest import ROOT, TEXT, flags, loaded
@@ -15,14 +17,12 @@ import render
 import xray
 from rules import STEPS, find_step
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "steps").glob("*.md"))]
-PAIRS = {
-    page: ROOT / "README.zh-CN.md"
-    if page.name == "README.md"
-    else page.parent / "zh-CN" / page.name
-    for page in PAGES
-}
-ALL_PAGES = [*PAIRS, *PAIRS.values(), ROOT / "data/README.md", ROOT / "docs/measurements/README.md"]
+STEP_PAGES = sorted((ROOT / "docs" / "steps").glob("*.md"))
+OTHER_PAGES = ["README.md", "beyond/README.md", "data/README.md", "docs/glossary.md"]
+OTHER_PAGES += ["docs/measurements/README.md", "docs/setup.md"]
+PAIRS = {page: page.parent / "zh-CN" / page.name for page in STEP_PAGES}  # English: Chinese
+PAIRS |= {ROOT / page: ROOT / page.replace(".md", ".zh-CN.md") for page in OTHER_PAGES}
+ALL_PAGES = [*PAIRS, *PAIRS.values()]
 
 
 def read(page):
@@ -80,6 +80,9 @@ def run_python(script, argv, folder, monkeypatch):
             assert not end.code
         print("done")
         return
+    if "data/babygpt_evening.pt" in argv:  # the model that comes with the repository
+        monkeypatch.chdir(ROOT)
+        return loaded(find_step(script).version).main(argv)
     module = loaded(find_step(script).version)
     short = flags(module, prompts=())
     del short[short.index("--prompts")]
@@ -142,6 +145,52 @@ def test_every_test_that_a_page_names_exists(page):
     tests = "".join(read(file) for file in (ROOT / "tests").glob("test_*.py"))
     for name in re.findall(r"`(test_\w+)`", read(page)):
         assert f"def {name}(" in tests, name
+
+
+@pytest.mark.parametrize("page", ALL_PAGES, ids=page_id)
+def test_snippets_of_code_stand_in_the_script_that_they_are_from(page):
+    version = re.fullmatch(r"v(\d+)\.md", page.name)
+    for snippet in re.findall(r"^```python\n(.*?)^```$", read(page), flags=re.M | re.S):
+        assert snippet in read(ROOT / STEPS[int(version[1]) - 1].file)
+
+
+@pytest.mark.parametrize("page", ["setup.md", "setup.zh-CN.md"])
+def test_the_table_of_flags_has_every_flag_and_since_when(page):
+    rows = re.findall(r"^\| `--(\w+)` \| v(\d+) \|", read(ROOT / "docs" / page), flags=re.M)
+    since = {}
+    for step in STEPS:
+        for field in fields(loaded(step.version).Config):
+            since.setdefault(field.name, str(step.version))
+    assert dict(rows) == since and len(rows) == len(since)
+
+
+@pytest.mark.parametrize("page", ["setup.md", "setup.zh-CN.md"])
+def test_the_messages_of_the_table_of_errors_are_the_scripts_own(page):
+    table = read(ROOT / "docs" / page).split("## ")[-1]
+    messages = re.findall(r"^\| `+ ?(.+?) ?`+ \|", table, flags=re.M)
+    ours = [m for m in messages if not m.startswith(("File exists", "No module", "CUDA"))]
+    assert len(ours) == 6 and len(messages) == 9
+    for message in ours:
+        assert message in read(ROOT / "babygpt_v12_wandb.py"), message
+
+
+@pytest.mark.parametrize("page", ["setup.md", "setup.zh-CN.md"])
+def test_what_is_to_be_installed_is_what_was_tried(page):
+    required = read(ROOT / "requirements.txt")
+    for package in re.findall(r"\w+==[\d.]+", read(ROOT / "docs" / page)):
+        assert f"{package} " in required
+
+
+def test_what_follows_spring_is_counted_right():
+    data = read(ROOT / "data" / "ci.txt")
+    train = data[: int(0.9 * len(data))]
+    after = Counter(b for a, b in zip(train, train[1:], strict=False) if a == "春")
+    for page in (PAIRS, PAIRS.values()):
+        text = read(next(page for page in page if page.name == "v01.md"))
+        rows = re.findall(r"^\| (\S|a space|空格) \| (\d+) \|$", text, flags=re.M)
+        found = [(" " if len(char) > 1 else char, int(count)) for char, count in rows]
+        assert found == after.most_common(4) and f"{sum(after.values()):,}" in text
+        assert f"{sorted(set(data)).index('花'):,}" in read(PAIRS[STEP_PAGES[10]])
 
 
 def test_every_script_is_in_the_table():

@@ -1,6 +1,7 @@
 """tools/measure.py, tools/render.py, tools/charts.py: what is recorded, rendered and checked."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -8,12 +9,14 @@ import sys
 from xml.etree import ElementTree
 
 import pytest
-from conftest import ROOT
+import torch
+from conftest import ROOT, loaded
 
 sys.path.insert(0, str(ROOT / "tools"))
 import charts
 import measure
 import render
+import rules
 from rules import STEPS, read_script, split_docstring
 
 TINY = "--device cpu --max_iters 4 --eval_interval 2 --eval_iters 1 --batch_size 2 --n_embed 8"
@@ -51,12 +54,43 @@ def test_a_run_is_recorded_as_the_script_printed_it(folder, monkeypatch):
     assert [level[0] for level in record["depth"]["untrained"]] == ["embedding"]
 
 
+@posix
+def test_a_model_is_kept_in_half_precision_and_judged_as_it_is_kept(folder, monkeypatch):
+    """What --sample says of the file is what the record says of the model."""
+    flags = f"{TINY} --block_size 8 --n_head 2 --n_layer 1 --wandb_mode disabled"
+    flags += f" --checkpoint_path {folder.parent / 'model.pt'}"
+    kept = folder.parent / "kept.pt"
+    run = measure.runs([15], flags, seeds=1, poems=1, keep=str(kept))
+    monkeypatch.setattr(measure, "RUNS", {"tiny": run})
+    measure.main(["tiny"])
+    record = json.loads((folder / "tiny_v15_seed1337.json").read_text(encoding="utf-8"))
+    assert record["kept"]["sha256"] == measure.sha256(kept)
+    saved = torch.load(kept, weights_only=True)
+    assert {value.dtype for value in saved["model"].values()} == {torch.float16}
+    assert round(math.exp(saved["val_loss"]), 1) == record["form"]["perplexity"]
+    v15 = loaded(15)
+    model, _ = v15.load_checkpoint(kept, v15.Config(prompts=(), device="cpu"))
+    assert all(value.dtype == torch.float32 for value in model.state_dict().values())
+
+
+@posix
+def test_one_line_of_a_script_can_be_replaced_for_a_run(folder, monkeypatch):
+    edit = ("idx_next = torch.multinomial(probs, num_samples=1)", "idx_next = idx[:, :1]")
+    run = measure.runs([1], TINY, seeds=1, poems=1, edit=edit)
+    monkeypatch.setattr(measure, "RUNS", {"tiny": run})
+    measure.main(["tiny"])
+    record = json.loads((folder / "tiny_v01_seed1337.json").read_text(encoding="utf-8"))
+    assert record["output"].endswith("往事往往往往往") and record["edit"] == list(edit)
+    with pytest.raises(ValueError, match="unpack"):  # it must stand there once
+        rules.import_script(STEPS[0], ("self", "this"))
+
+
 @pytest.fixture
 def measured(folder, monkeypatch):
     """Put stand-ins in place of real runs; return the list of (version, seed) that were run."""
     runs = []
 
-    def stand_in(step, seed, flags, poems):
+    def stand_in(step, seed, run):
         runs.append((step.version, seed))
         return {
             "code": measure.code_hash(step),
@@ -160,6 +194,8 @@ def copy(tmp_path, monkeypatch):
     for path in [*ROOT.glob("*.md"), *ROOT.glob("babygpt_v*.py")]:
         shutil.copy(path, tmp_path)
     (tmp_path / "data").mkdir()
+    for path in [*ROOT.glob("data/*.md"), *ROOT.glob("data/*.pt")]:
+        shutil.copy(path, tmp_path / "data")
     monkeypatch.setattr(render, "ROOT", tmp_path)
     monkeypatch.setattr(render, "FOLDER", tmp_path / "docs" / "measurements")
     read = measure.read_script
@@ -186,6 +222,12 @@ def test_a_changed_line_of_a_script_is_found(copy):
     replace(copy / "babygpt_v5_feedforward.py", "nn.ReLU()", "nn.GELU()")
     stale = [line for line in render.check(render.Records()) if "changed since" in line]
     assert len(stale) == 3 and all("babygpt_v5_feedforward.py" in line for line in stale)
+
+
+def test_another_model_than_the_measured_one_is_found(copy):
+    with (copy / measure.EVENING).open("ab") as file:
+        file.write(b"x")
+    assert render.check(render.Records()) == [f"{measure.EVENING}: not the file of its record"]
 
 
 def test_a_changed_line_of_a_script_whose_speed_was_measured_is_found(copy):
@@ -306,6 +348,10 @@ def test_the_charts_show_the_records(words):
     hour = records.of("hour")[0]["curve"][-1]
     assert any(text.endswith(f"{hour['val_loss']:.2f}") for text in texts["hour"])
     assert len(texts["context"]) == 2 * (1 + 5 + 5)
+    heads = [text for text in texts["shapes_v04"] if text.startswith("sa.heads.*")]
+    assert len(heads) == 5 and all("× 4" in text for text in heads)
+    assert any("ffwd.net.0  (B, T, 512)" in text for text in texts["shapes_v05"])
+    assert any("(B, T, 4295)" in text for text in texts["shapes_v08"])
 
 
 @pytest.mark.slow
@@ -313,5 +359,6 @@ def test_the_charts_show_the_records(words):
 def test_a_default_run_still_reaches_the_recorded_loss(step):
     """Another machine or PyTorch moves a loss by a few hundredths, as another seed does."""
     low, _, high = render.Records().spread(f"v{step.version}")
-    loss = measure.measure(step, measure.FIRST_SEED, [], 1)["curve"][-1]["val_loss"]
+    record = measure.measure(step, measure.FIRST_SEED, measure.runs([step.version], poems=1))
+    loss = record["curve"][-1]["val_loss"]
     assert low - 0.05 < loss < high + 0.05

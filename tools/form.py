@@ -43,9 +43,9 @@ KEPT = 24  # poems in the report, the first ones
 CONTEXTS = (8, 16, 32, 64, 128)  # and the model's own
 
 
-def run(step, flags):
+def run(step, flags, edit=None):
     """Run a script to its end. Return it, its model, its tokenizer and its config."""
-    script, seen = import_script(step), []
+    script, seen = import_script(step, edit), []
     sample = script.sample  # what main() ends with, and where the model can be had
 
     def sample_and_keep(*args):

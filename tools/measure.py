@@ -35,33 +35,68 @@ HEADER = re.compile(r"([\d,]+) distinct\nmodel: ([\d,]+) parameters, on (\w+)")
 TOO_BUSY = 0.05  # share of the cores that other processes may take during a run
 
 
-def runs(versions, flags="", seeds=3, poems=20):
-    """A set of runs: versions, flags, seeds at most, and poems to each tune for tools/form.py."""
-    return SimpleNamespace(versions=versions, flags=flags.split(), seeds=seeds, poems=poems)
+def runs(versions, flags="", seeds=3, poems=20, keep="", edit=None):
+    """A set of runs: versions, flags, seeds at most, poems to each tune for tools/form.py.
+
+    keep: a file for the model. edit: a text of the script and what it is replaced by
+    """
+    flags = flags.split()
+    return SimpleNamespace(
+        versions=versions, flags=flags, seeds=seeds, poems=poems, keep=keep, edit=edit
+    )
 
 
-LAPTOP = "--n_embed 128 --n_head 4 --n_layer 4 --learning_rate 6e-3 --dropout 0 --max_iters 1000"
+MINUTES = "--n_embed 128 --n_head 4 --n_layer 4 --learning_rate 6e-3 --dropout 0 --max_iters {}"
+LAPTOP = f"--block_size 64 --batch_size 32 {MINUTES}"
 HOUR = "--block_size 128 --n_embed 192 --n_head 6 --n_layer 4 --batch_size 16 --max_iters {}"
 HOUR += " --eval_interval 500 --learning_rate 2e-3 --dropout {}"
+EVENING = "data/babygpt_evening.pt"
 RUNS = {
     "ladder": runs(range(1, 11)),
-    "laptop": runs([11], f"--block_size 64 --batch_size 32 {LAPTOP}", poems=100),
+    "laptop": runs([11], LAPTOP.format(1000), poems=100),
     "hour": runs([12], HOUR.format(10000, 0.1), seeds=1, poems=100),
     "hour_dropout_0": runs([12], HOUR.format(12000, 0), seeds=1, poems=100),
+    "fused": runs([13], LAPTOP.format(1000), poems=100),
+    "rotary": runs([14], LAPTOP.format(950), poems=100),  # as many minutes
+    "evening": runs([15], HOUR.format(10000, 0.1), seeds=1, poems=100, keep=EVENING),
     # Settings in which a step shows what it does not at the defaults
     "rate_1e-3": runs([6], "--learning_rate 1e-3"),
     "rate_3e-4": runs([6], "--learning_rate 3e-4"),
     "little_text": runs([9, 10], "--train_ratio 0.02"),
 }
 for size in (8, 16, 32, 128):  # beside the laptop's 64, with as many characters a step
-    flags = f"--block_size {size} --batch_size {2048 // size} {LAPTOP}"
+    flags = f"--block_size {size} --batch_size {2048 // size} {MINUTES.format(1000)}"
     RUNS[f"context_{size}"] = runs([11], flags, seeds=1)
+MASK = '        scores = scores.masked_fill(self.tril[:T, :T] == 0, float("-inf"))  # (B, T, T)\n'
+EXERCISES = {  # of the pages: versions, flags, and what is edited
+    "n_embed_16": ([1], "--n_embed 16"),
+    "n_embed_512": ([1], "--n_embed 512"),
+    "block_1": ([1, 2], "--block_size 1"),
+    "no_mask": ([3], "", (MASK, "")),
+    "n_head_1": ([4], "--n_head 1"),
+    "n_head_32": ([4], "--n_head 32"),
+    "no_relu": ([5], "", ("            nn.ReLU(),\n", "")),
+    "n_layer_1": ([6], "--n_layer 1"),
+    "n_layer_2": ([6], "--n_layer 2"),
+    "residual_sa": ([7], "", ("x = x + self.ffwd(x)", "x = self.ffwd(x)")),
+    "residual_ffwd": ([7], "", ("x = x + self.sa(x)", "x = self.sa(x)")),
+    "wider_v7": ([7], "--n_embed 136"),
+    "rate_1e-2": ([8, 9], "--learning_rate 1e-2"),
+    "dropout_0.4": ([10], "--train_ratio 0.02 --dropout 0.4"),
+    "not_causal": ([13], LAPTOP.format(1000), ("is_causal=True", "is_causal=False")),
+}
+for name, (versions, flags, *edit) in EXERCISES.items():
+    RUNS[f"exercise_{name}"] = runs(versions, flags, seeds=1, edit=edit[0] if edit else None)
 
 
 def code_hash(step):
     """Return a short hash of a script's code: docstrings and comments do not count."""
     code = "\n".join(code_lines(split_docstring(read_script(step))[1].splitlines(keepends=True)))
     return hashlib.sha256(code.encode()).hexdigest()[:12]
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
 
 
 def seconds_of_others():
@@ -89,21 +124,35 @@ def machine(device):
     return found | {"python": platform.python_version(), "torch": torch.__version__}
 
 
-def measure(step, seed, flags, poems):
+def measure(step, seed, run):
     """Run one script to its end; return the record of the run, or exit with its error."""
     commit = git("rev-parse", "--short=12", "HEAD")
-    argv = ["--seed", str(seed), *flags]
+    argv = ["--seed", str(seed), *run.flags]
     command = " ".join(["python", step.file, *argv])
     spawn = multiprocessing.get_context("spawn")  # a fresh Python, as a reader starts one
     try:
         with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-            record = pool.submit(run_and_judge, step, argv, poems, time.time()).result()
+            record = pool.submit(run_and_judge, step, argv, run, time.time()).result()
     except SystemExit as error:  # of the script: it has said why
         sys.exit(f"error: {command} failed: {error}")
     return {"command": command, "code": code_hash(step), "commit": commit, **record}
 
 
-def run_and_judge(step, argv, poems, start):
+def keep_half(script, model, tokenizer, config, data, file):
+    """Write a model in half precision, as a checkpoint of v12; the model itself is rounded too."""
+    import torch
+
+    model.half().float()
+    names = ("block_size", "n_embed", "n_head", "n_layer")
+    saved = {"shape": {name: getattr(config, name) for name in names if hasattr(config, name)}}
+    saved["chars"] = tokenizer.chars
+    saved["model"] = {name: value.half() for name, value in model.state_dict().items()}
+    saved["val_loss"] = script.estimate_loss(model, data, config)["val"]
+    torch.save(saved, ROOT / file)
+    return {"file": file, "sha256": sha256(ROOT / file)}
+
+
+def run_and_judge(step, argv, run, start):
     """Run one script in this process, then judge its model. start is when Python was started."""
     import resource
 
@@ -115,7 +164,7 @@ def run_and_judge(step, argv, poems, start):
     load, others, printed = os.getloadavg()[0], seconds_of_others(), io.StringIO()
     os.chdir(ROOT)
     with contextlib.redirect_stdout(printed):
-        script, model, tokenizer, config = form.run(step, argv)
+        script, model, tokenizer, config = form.run(step, argv, run.edit)
     seconds = time.time() - start
     others = None if others is None else round(max(0, seconds_of_others() - others), 1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -123,6 +172,9 @@ def run_and_judge(step, argv, poems, start):
     _, data = script.load_data(config)
     torch.manual_seed(config.seed)
     untrained = script.BabyGPT(config, len(tokenizer.chars)).to(config.device)
+    more = {"edit": run.edit} if run.edit else {}
+    if run.keep:
+        more["kept"] = keep_half(script, model, tokenizer, config, data, run.keep)
     vocabulary, parameters, device = HEADER.search(output).groups()
     return {
         "date": date,
@@ -142,7 +194,8 @@ def run_and_judge(step, argv, poems, start):
             "untrained": xray.depth(script, untrained, config, data["train"]),
             "trained": xray.depth(script, model, config, data["train"]),
         },
-        "form": form.judge(script, model, tokenizer, config, poems),
+        **more,
+        "form": form.judge(script, model, tokenizer, config, run.poems),
     }
 
 
@@ -175,7 +228,7 @@ def measure_all(name, seeds):
     for file, wanted, step in tqdm(todo, unit="run"):
         tries = []
         while not tries or (disturbed(tries[-1]) and len(tries) < 3):
-            tries.append(measure(step, wanted["seed"], wanted["flags"], wanted_runs.poems))
+            tries.append(measure(step, wanted["seed"], wanted_runs))
         record = wanted | min(tries, key=lambda record: record["seconds_of_others"] or 0)
         text = json.dumps(record | {"tries": len(tries)}, ensure_ascii=False, indent=1)
         file.write_text(text + "\n", encoding="utf-8")

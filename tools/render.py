@@ -15,11 +15,13 @@ import statistics
 import sys
 
 from charts import panel, svg
-from measure import FOLDER, RUNS, code_hash, disturbed
+from form import AUTHOR, form
+from measure import FOLDER, RUNS, code_hash, disturbed, sha256
 from rules import ROOT, STEPS, count_changes, read_script, split_docstring, unified_diff
+from shapes import draw
 
 TEXTS = {  # English, Chinese
-    "readme": ("README.md", "README.zh-CN.md"),
+    "page": ("README.md", "README.zh-CN.md"),
     "steps": ("docs/steps", "docs/steps/zh-CN"),
     "svg": (".svg", ".zh-CN.svg"),
     "idea": ("idea", "idea_zh"),
@@ -45,6 +47,7 @@ TEXTS = {  # English, Chinese
     "block": ("block {}", "第 {} 个 Block"),
     "laptop": ("laptop, minutes", "笔记本，几分钟"),
     "hour": ("laptop, an hour", "笔记本，一小时"),
+    "dropout": ("dropout", "dropout"),
     "apart": ("the ranges over the seeds do not overlap", "各种子的范围互不重叠"),
     "together": ("the ranges over the seeds overlap", "各种子的范围有重叠，可能只是偶然"),
     "change": ("Change of the mean: {}; {}.", "均值变化：{}；{}。"),
@@ -61,8 +64,16 @@ TEXTS = {  # English, Chinese
         "Line ends (F1) of the same runs",
         "同一批训练的断句（F1）",
     ),
-    "context loss": ("Val loss by context window", "验证集损失与上下文窗口长度"),
-    "context ends": ("Line ends (F1) by context window", "断句（F1）与上下文窗口长度"),
+    "context loss": (
+        "Loss of one model, by how many characters it may see",
+        "同一个模型能看到多少个字符，与损失",
+    ),
+    "context line_ends": (
+        "Its line ends (F1) on the same held-out poems",
+        "在同一批留出的词上的断句（F1）",
+    ),
+    "seen": ("characters it may see", "能看到的字符数"),
+    "held out loss": ("loss on held-out poems", "在留出的词上的损失"),
     "little text": (
         "Little text: loss of v9 and v10, step by step",
         "语料很少时 v9 和 v10 的损失（横轴：步数）",
@@ -71,13 +82,16 @@ TEXTS = {  # English, Chinese
         "An hour on a laptop: loss of v12, step by step",
         "笔记本上的一小时：v12 的损失（横轴：步数）",
     ),
+    "shapes": (
+        "v{}: the tensors of a forward pass, from top to bottom",
+        "v{}：一次前向传播中的张量，从上到下",
+    ),
     "train name": ("{} train", "{} 训练集"),
     "val name": ("{} val", "{} 验证集"),
     "seconds": ("{} s", "{} 秒"),
     "minutes": ("{} min", "{} 分钟"),
     "ms": ("{} ms", "{} 毫秒"),
     "flags": ("flags", "命令行参数"),
-    "ratio": ("ratio", "比值"),
     "kept": ("kept its form", "合乎词谱"),
     "broke": ("did not keep its form", "不合词谱"),
 }
@@ -87,8 +101,8 @@ MINUS = str.maketrans("-", "−")
 
 
 def share_of_whole(record):
-    form = record["form"]
-    return sum(form["whole"].values()) / (form["poems_to_each"] * len(form["whole"]))
+    report = record["form"]
+    return sum(report["whole"].values()) / (report["poems_to_each"] * len(report["whole"]))
 
 
 NUMBERS = {  # what a record says, and how a sentence or a table shows it
@@ -140,7 +154,7 @@ class Records:
             return f"{self.spread(name)[1] - self.spread(before)[1]:+.3f}".translate(MINUS)
         if what == "ppl":
             return f"{math.exp(self.spread(name)[1]):.0f}"
-        shown = f"{{:.{digits}f}}" if digits else NUMBERS[what][1]
+        shown = f"{{:.{digits}f}}" if digits and "%" not in NUMBERS[what][1] else NUMBERS[what][1]
         low, mean, high = map(shown.format, self.spread(name, what))
         return f"{mean} ({low}–{high})" if low_to_high and len(self.of(name)) > 1 else mean
 
@@ -218,11 +232,19 @@ def form_table(records, words):
     return table(["", *(words[what] for what in whats)], rows)
 
 
-def tunes_table(records, words):
-    """Return the table of whole poems by tune, of the hour's model."""
-    form = records.of("hour")[0]["form"]
-    rows = [[tune, f"{kept} / {form['poems_to_each']}"] for tune, kept in form["whole"].items()]
+def tunes_table(records, words, name):
+    """Return the table of whole poems by tune, of one run."""
+    report = records.of(name)[0]["form"]
+    rows = [[tune, f"{kept} / {report['poems_to_each']}"] for tune, kept in report["whole"].items()]
     return table(["", words["whole"]], rows)
+
+
+def evening_table(records, words):
+    """Return the table of what the evening's model reaches, from its record."""
+    whats = ("loss", "train", "ppl", "ends", "whole", "verbatim")
+    cells = [records.text("evening", what) for what in whats]
+    head = [words[what] for what in (*whats, "time")]
+    return table(head, [[*cells, time_text(records.of("evening"), words)]], texts=0)
 
 
 def block(text, kind="text"):
@@ -239,10 +261,24 @@ def poems(records, words):
     return "\n\n".join(parts)
 
 
-def hour_poems(records, words, number=3):
-    """Return the first poems of the hour's model, unpicked, each with whether it kept its form."""
+def poem_and_pattern(poem):
+    """Return a poem under its tune, each line with the numbers of characters between its marks."""
+    lines = [(line, "+".join(map(str, form(line)))) for line in poem["body"].split("\n")]
+    width = 1 + max(len(line) for line, _ in lines)
+    lines = [line.ljust(width, "\u3000") + numbers for line, numbers in lines]  # as wide as a 字
+    return block("\n".join([f"{poem['tune']} {AUTHOR}", *lines]))
+
+
+def first_whole_poem(records):
+    """Return the first poem of the evening's model that kept its form."""
+    poems = records.of("evening")[0]["form"]["poems"]
+    return poem_and_pattern(next(poem for poem in poems if poem["whole"]))
+
+
+def first_poems(records, words, name, number):
+    """Return the first poems of a run, unpicked, each with whether it kept its form."""
     parts = []
-    for poem in records.of("hour")[0]["form"]["poems"][:number]:
+    for poem in records.of(name)[0]["form"]["poems"][:number]:
         verdict = words["kept" if poem["whole"] else "broke"]
         parts.append(f"**{poem['tune']}** ({verdict})\n\n{block(poem['body'])}")
     return "\n\n".join(parts)
@@ -319,6 +355,12 @@ def extra_blocks(records, words):
         [str(n), *(f"{NUMBERS[what][0](records.of(name)[0]):.3f}" for what in whats)]
         for n, name in CONTEXTS.items()
     ]
+    seen = [
+        [str(row["context"]), f"{row['loss']:.3f}", f"{row['line_ends']:.3f}"]
+        for row in records.of("hour_dropout_0")[0]["form"]["contexts"]
+    ]
+    hours = {"0.1": "hour", "0": "hour_dropout_0"}
+    rotary = {"v13": "fused", "v14": "rotary"}
     untrained = {
         name: [record["depth"]["untrained"] for record in records.of(name)]
         for name in ("v5", "v6", "v7")
@@ -330,8 +372,15 @@ def extra_blocks(records, words):
             "depth": depth_table(untrained, words),
             "trained depth": depth_table(trained, words),
         },
-        10: {"little text": compared(records, words, "", little, ("train", "best", "loss"))},
-        11: {"context": table([words["context"], *(words[what] for what in whats)], context)},
+        10: {
+            "little text": compared(records, words, "", little, ("train", "best", "loss")),
+            "hour": compared(records, words, words["dropout"], hours, ("train", "best", "loss")),
+        },
+        11: {
+            "context": table([words["context"], *(words[what] for what in whats)], context),
+            "context seen": table([words["seen"], words["held out loss"], words["ends"]], seen),
+        },
+        14: {"rotary": compared(records, words, "", rotary, ("loss", "train", "ends", "whole"))},
     }
 
 
@@ -342,14 +391,17 @@ def speed_records():
 
 
 def speed_table(version, words):
-    """Return the table of this version's times beside those of the one before."""
-    rows = []
+    """Return the table of this version's times: the first of a row, then others and their ratio."""
+    rows, columns = [], {}
     for name, record in speed_records().items():
-        old, new = (statistics.median(found) for found in record["seconds"].values())
         if name.split("_")[1] == f"v{version}":
-            shown = [words["ms"].format(f"{1000 * seconds:.0f}") for seconds in (old, new)]
-            rows.append([f"`{' '.join(record['flags'])}`", *shown, f"{new / old:.2f}"])
-    return table([words["flags"], f"v{version - 1}", f"v{version}", words["ratio"]], rows)
+            columns = record["seconds"]
+            times = [1000 * statistics.median(found) for found in columns.values()]
+            shown = [words["ms"].format(f"{time:.0f}") for time in times]
+            ratios = ["", *(f" ({time / times[0]:.2f})" for time in times[1:])]
+            cells = [time + ratio for time, ratio in zip(shown, ratios, strict=True)]
+            rows.append([f"`{' '.join(record['flags'])}`", *cells])
+    return table([words["flags"], *(f"`{name}`" for name in columns)], rows)
 
 
 def fill(text, blocks, records):
@@ -393,18 +445,17 @@ def charts(records, words):
     steps, seeds = records.of("v1")[0]["curve"][-1]["step"], len(records.of("v1"))
     title = words["loss title"].format(steps, seeds)
     ends = [records.spread(name, "ends") for name in ladder]
+    seen = records.of("hour_dropout_0")[0]["form"]["contexts"]
+    labels = [str(row["context"]) for row in seen]
     context = [
-        panel(
-            words[f"context {what}"],
-            list(map(str, CONTEXTS)),
-            {"": [[NUMBERS[what][0](records.of(name)[0])] * 3 for name in CONTEXTS.values()]},
-            255 * i,
-        )
-        for i, what in enumerate(("loss", "ends"))
+        panel(words[f"context {what}"], labels, {"": [[row[what]] * 3 for row in seen]}, 255 * i)
+        for i, what in enumerate(("loss", "line_ends"))
     ]
     little = curves(records, words, "little_text.v9", "v9")
     little |= curves(records, words, "little_text.v10", "v10")
-    return {
+    size = records.of("v1")[0]["vocabulary"]
+    shapes = {f"shapes_v{v:02}": draw(words["shapes"].format(v), v, size) for v in (4, 5, 8)}
+    return shapes | {
         "ladder": svg(
             title,
             panel(title, ladder, {"": losses}, clip=clip),
@@ -432,15 +483,24 @@ def rendered(records):
     for words in WORDS.values():
         for name, picture in charts(records, words).items():
             texts[ROOT / "docs" / f"{name}{words['svg']}"] = picture
-        pages[ROOT / words["readme"]] = {
+        pages[ROOT / words["page"]] = {
             "a run": block(records.of("v9")[0]["output"]),
             "ladder table": ladder_table(records, words),
             "poems": poems(records, words),
             "presets": presets_table(records, words),
             "beyond table": beyond_table(words),
             "form": form_table(records, words),
-            "tunes": tunes_table(records, words),
-            "hour poems": hour_poems(records, words),
+            "tunes": tunes_table(records, words, "hour"),
+            "hour poems": first_poems(records, words, "hour", 3),
+            "evening poem": first_whole_poem(records),
+        }
+        command = block(records.of("evening")[0]["command"], "sh")
+        card = {"evening": evening_table(records, words), "evening command": command}
+        pages[ROOT / "data" / words["page"]] = card
+        pages[ROOT / "beyond" / words["page"]] = {
+            "evening": evening_table(records, words),
+            "tunes": tunes_table(records, words, "evening"),
+            "evening poems": first_poems(records, words, "evening", 10),
         }
         extra = extra_blocks(records, words)
         for step in STEPS:
@@ -472,15 +532,21 @@ def check(records):
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             wrong.append(f"{path.relative_to(ROOT)}: not as tools/render.py writes it")
     for (run, version), found in records.by_run.items():
-        step, flags = STEPS[version - 1], RUNS[run].flags if run in RUNS else None
+        step, wanted = STEPS[version - 1], RUNS.get(run, RUNS["ladder"])
+        edit = list(wanted.edit) if wanted.edit else None
         for record in found:
-            if (record["flags"], record["code"]) != (flags, code_hash(step)):
+            made = record["flags"], record["code"], record.get("edit")
+            if run not in RUNS or made != (wanted.flags, code_hash(step), edit):
                 wrong.append(f"{run} v{version}: {step.file} or its flags have changed since")
+            kept = record.get("kept")
+            if kept and sha256(ROOT / kept["file"]) != kept["sha256"]:
+                wrong.append(f"{kept['file']}: not the file of its record")
     for name, record in speed_records().items():
         for version, code in record["code"].items():
             if code != code_hash(STEPS[int(version[1:]) - 1]):
                 wrong.append(f"speed of {name}: {version} has changed since")
-    for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]):
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("beyond/*.md")]
+    for path in sorted([*pages, *ROOT.glob("data/*.md")]):
         text = path.read_text(encoding="utf-8")
         text = re.sub(r"<!-- (.+) -->\n.*?<!-- end of \1 -->", "", text, flags=re.S)
         text = re.sub(r"<!-- \w+ [\w.-]+ -->[^<\n]*<!-- -->|Python [\d.]+( \w+ [\d.]+)?", "", text)
