@@ -6,7 +6,8 @@ and mix. Up to rounding, what is computed is the same; `Head` is gone.
 
 Why: the queries, keys and values of six heads are eighteen small matrix products in each block, and
 each head writes and reads its (T, T) scores several times. One large product keeps a processor
-busier, and the function need not even store the scores (Dao et al., "FlashAttention", 2022).
+busier, and the function need not even store the scores (Dao et al., "FlashAttention", 2022). On a
+CPU that gains little, and with dropout nothing.
 
 Run:    python beyond/babygpt_v13_fused_attention.py
 Laptop: add --block_size 64 --n_embed 128 --n_head 4 --n_layer 4 --batch_size 32 --max_iters 1000
@@ -114,7 +115,7 @@ class MultiHeadAttention(nn.Module):
         B, T, C = x.shape
         qkv = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head)  # cuts up the 3 * C numbers
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # 3 in front: each (B, n_head, T, head_size)
-        # All that Head did. Unlike nn.Dropout, it would drop some weights after eval() as well
+        # The function below does all that Head did. Unlike nn.Dropout, it drops after eval(), too
         dropout = self.dropout.p if self.training else 0.0  # train() and eval() set self.training
         x = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
         x = x.transpose(1, 2).reshape(B, T, C)  # T before the heads again, these side by side

@@ -126,7 +126,7 @@ class MultiHeadAttention(nn.Module):
         qkv = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head)  # cuts up the 3 * C numbers
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # 3 in front: each (B, n_head, T, head_size)
         query, key = rotate(query), rotate(key)  # not value: position decides who is looked at
-        # All that Head did. Unlike nn.Dropout, it would drop some weights after eval() as well
+        # The function below does all that Head did. Unlike nn.Dropout, it drops after eval(), too
         dropout = self.dropout.p if self.training else 0.0  # train() and eval() set self.training
         x = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
         x = x.transpose(1, 2).reshape(B, T, C)  # T before the heads again, these side by side

@@ -135,7 +135,7 @@ class MultiHeadAttention(nn.Module):
             value = torch.cat([cache["value"], value], dim=-2)
         if cache is not None:
             cache.update(key=key, value=value)
-        # All that Head did. Unlike nn.Dropout, it would drop some weights after eval() as well
+        # The function below does all that Head did. Unlike nn.Dropout, it drops after eval(), too
         dropout = self.dropout.p if self.training else 0.0  # train() and eval() set self.training
         # Several positions need the mask. One alone may look at all before it; the mask would be
         # wrong: it takes the first query to stand beside the first key
