@@ -7,7 +7,7 @@ model first. Both are off unless asked for; evaluation and sampling do without.
 Why: a modern GPU multiplies bfloat16 several times faster than float32, and a compiled model reads
 and writes memory less often. What a CPU gains differs from one to the next: measure.
 
-Run:    python beyond/babygpt_v16_mixed_precision.py --dtype bfloat16 --compile
+Run:    python beyond/babygpt_v16_mixed_precision.py --dtype bfloat16 --compile  (on a GPU)
 Laptop: add --block_size 64 --n_embed 128 --n_head 4 --n_layer 4 --batch_size 32 --max_iters 1000
             --learning_rate 6e-3 --dropout 0
 Next:   beyond/babygpt_v17_distributed.py
@@ -137,7 +137,7 @@ class MultiHeadAttention(nn.Module):
             value = torch.cat([cache["value"], value], dim=-2)
         if cache is not None:
             cache.update(key=key, value=value)
-        # All that Head did. Unlike nn.Dropout, it would drop some weights after eval() as well
+        # The function below does all that Head did. Unlike nn.Dropout, it drops after eval(), too
         dropout = self.dropout.p if self.training else 0.0  # train() and eval() set self.training
         # Several positions need the mask. One alone may look at all before it; the mask would be
         # wrong: it takes the first query to stand beside the first key
@@ -279,8 +279,8 @@ def train(model, data, config, tokenizer):
     schedule = OneCycleLR(optimizer, config.learning_rate, total_steps=config.max_iters + 1)
     n_starts = len(data["train"]) - config.block_size  # how many windows there are
     fast = torch.compile(model) if config.compile else model  # the same parameters, other code
-    # Within autocast, products are computed in bfloat16, softmax and loss in float32. Parameters
-    # stay float32: a step changes them by less than the 8 bits of a bfloat16 can tell
+    # Within autocast, products are computed in bfloat16, the loss in float32. Parameters stay
+    # float32: a bfloat16 knows a number to one part in 256, and most steps change it by less
     autocast = torch.autocast(config.device, torch.bfloat16, enabled=config.dtype == "bfloat16")
     try:
         for step in tqdm(range(config.max_iters + 1), leave=False, disable=None):  # terminals only
@@ -331,14 +331,14 @@ def main(argv=None):
         sys.exit(f"error: --device {config.device}: not available on this machine")
     if config.n_embed % (2 * config.n_head):  # the numbers of a head are taken in pairs
         sys.exit(f"error: --n_embed {config.n_embed}: no multiple of 2 * --n_head {config.n_head}")
-    if config.compile:
-        try:
-            torch.compile(torch.sin)(torch.ones(1, device=config.device))  # now, not after loading
-        except Exception as error:  # which one depends on what is missing
-            sys.exit(f"error: --compile: does not work on this machine: {error!r:.200}")
     torch.manual_seed(config.seed)
     if config.sample:
         return sample(*load_checkpoint(config.sample, config), config)
+    if config.compile:
+        try:
+            torch.compile(torch.sin)(torch.ones(1, device=config.device))  # now, not after loading
+        except Exception as error:  # which one depends on what is missing; its end says it
+            sys.exit(f"error: --compile: does not work on this machine: {repr(error)[-200:]}")
     tokenizer, data = load_data(config)
     vocab_size = len(tokenizer.chars)
     model = BabyGPT(config, vocab_size).to(config.device)

@@ -4,8 +4,8 @@ Same as v16, except that torchrun may start it several times, one process for ea
 gradients of its share of a batch, and these are averaged (DistributedDataParallel). With
 --accumulate a process goes through its share in parts, where all of it does not fit into memory.
 
-Why: large models are trained on many GPUs. However a batch is shared out, the step is the same.
-Started without torchrun, the script runs as one process.
+Why: large models are trained on many GPUs. However a batch is shared out, the step is the same, but
+for dropout. Started without torchrun, the script runs as one process.
 
 Run:    torchrun --nproc_per_node 2 beyond/babygpt_v17_distributed.py
 Laptop: add --block_size 64 --n_embed 128 --n_head 4 --n_layer 4 --batch_size 32 --max_iters 1000
@@ -141,7 +141,7 @@ class MultiHeadAttention(nn.Module):
             value = torch.cat([cache["value"], value], dim=-2)
         if cache is not None:
             cache.update(key=key, value=value)
-        # All that Head did. Unlike nn.Dropout, it would drop some weights after eval() as well
+        # The function below does all that Head did. Unlike nn.Dropout, it drops after eval(), too
         dropout = self.dropout.p if self.training else 0.0  # train() and eval() set self.training
         # Several positions need the mask. One alone may look at all before it; the mask would be
         # wrong: it takes the first query to stand beside the first key
@@ -275,8 +275,7 @@ def train(model, data, config, tokenizer, rank=0, world_size=1):
         if rank == 0:
             open(config.checkpoint_path, "x").close()  # try it now; "x": never over another file
             os.remove(config.checkpoint_path)  # the first evaluation writes it
-        mode = config.wandb_mode if rank == 0 else "disabled"
-        run = wandb.init(project="babygpt", mode=mode, config=asdict(config))
+        run = wandb.init(project="babygpt", mode=config.wandb_mode, config=asdict(config))
     except OSError as error:
         sys.exit(f"error: --checkpoint_path {config.checkpoint_path}: {error}")
     except wandb.Error as error:
@@ -287,19 +286,21 @@ def train(model, data, config, tokenizer, rank=0, world_size=1):
     optimizer = torch.optim.AdamW(model.parameters())
     schedule = OneCycleLR(optimizer, config.learning_rate, total_steps=config.max_iters + 1)
     n_starts = len(data["train"]) - config.block_size  # how many windows there are
-    shared = DistributedDataParallel(model) if world_size > 1 else model  # averages the gradients
-    fast = torch.compile(shared) if config.compile else shared  # the same parameters, other code
-    # Every process draws the same batches, and lets dropout zero other values
+    fast = torch.compile(model) if config.compile else model  # the same parameters, other code
+    # Every process draws the same batches, but has a dropout of its own
     batches = torch.Generator(config.device).manual_seed(config.seed)
     torch.manual_seed(config.seed + rank)
-    stop = torch.zeros(1, device=config.device)
-    if world_size > 1:  # Ctrl-C reaches the processes at different moments: see below
-        signal.signal(signal.SIGINT, lambda *_: stop.fill_(1))
-    # Within autocast, products are computed in bfloat16, softmax and loss in float32. Parameters
-    # stay float32: a step changes them by less than the 8 bits of a bfloat16 can tell
+    asked_to_stop = []
+    if world_size > 1:
+        fast = DistributedDataParallel(fast)  # averages the gradients, in backward()
+        # Ctrl-C reaches the processes at different moments: note it, and agree before a step
+        signal.signal(signal.SIGINT, lambda *_: asked_to_stop.append(True))
+    # Within autocast, products are computed in bfloat16, the loss in float32. Parameters stay
+    # float32: a bfloat16 knows a number to one part in 256, and most steps change it by less
     autocast = torch.autocast(config.device, torch.bfloat16, enabled=config.dtype == "bfloat16")
     try:
-        for step in tqdm(range(config.max_iters + 1), leave=False, disable=rank > 0 or None):
+        hidden = rank > 0 or None  # None: shown in terminals only
+        for step in tqdm(range(config.max_iters + 1), leave=False, disable=hidden):
             if step % config.eval_interval == 0 or step == config.max_iters:
                 tokens_per_sec = tokens / (time.perf_counter() - start)
                 losses = estimate_loss(model, data, config)
@@ -314,28 +315,29 @@ def train(model, data, config, tokenizer, rank=0, world_size=1):
             if step == config.max_iters:
                 break
             if world_size > 1:
-                dist.all_reduce(stop)  # the sum over the processes: all stop, or none
-                if stop:
+                stops = torch.tensor(len(asked_to_stop))
+                dist.all_reduce(stops)  # the sum over the processes: all stop, or none
+                if stops:
                     raise KeyboardInterrupt
             size = (config.batch_size,)
             starts = torch.randint(n_starts, size, generator=batches, device=config.device)  # (B,)
-            tokens += starts.numel() * config.block_size
+            tokens += config.batch_size * config.block_size
             optimizer.zero_grad()  # else backward() would add to the gradients of before
             parts = starts.chunk(world_size)[rank].chunk(config.accumulate)
             for i, part in enumerate(parts):
                 x, y = get_batch(data["train"], part, config)  # each (B / processes / parts, T)
                 # The processes exchange gradients once, in the last backward(), all added up
-                early = world_size > 1 and i + 1 < len(parts)
-                with shared.no_sync() if early else contextlib.nullcontext():
+                waits = world_size > 1 and i + 1 < len(parts)
+                with fast.no_sync() if waits else contextlib.nullcontext():
                     with autocast:
                         _, loss = fast(x, y)
-                    (loss / len(parts)).backward()  # how the loss changes with each parameter
+                    (loss / len(parts)).backward()  # gradients, added up to those of the mean
             optimizer.step()
             schedule.step()  # the + 1 above: one rate to start from, and one after each step
     except KeyboardInterrupt:
         tqdm.write(f"stopped at step {step}")
-        val_loss = estimate_loss(model, data, config)["val"]
-        if rank == 0 and val_loss < best:
+        val_loss = estimate_loss(model, data, config)["val"] if rank == 0 else best
+        if val_loss < best:
             save_checkpoint(model, tokenizer, config, val_loss)
     run.finish()
 
@@ -357,22 +359,26 @@ def main(argv=None):
         sys.exit(f"error: --device {config.device}: not available on this machine")
     if config.n_embed % (2 * config.n_head):  # the numbers of a head are taken in pairs
         sys.exit(f"error: --n_embed {config.n_embed}: no multiple of 2 * --n_head {config.n_head}")
-    rank, world_size = int(os.getenv("RANK", 0)), int(os.getenv("WORLD_SIZE", 1))  # by torchrun
-    if config.batch_size % (world_size * config.accumulate):
-        n = f"{world_size} processes * --accumulate {config.accumulate}"
-        sys.exit(f"error: --batch_size {config.batch_size}: not divisible by {n}")
-    if rank > 0:
-        sys.stdout = open(os.devnull, "w")  # the first process alone speaks
+    rank, world_size = int(os.getenv("RANK", 0)), int(os.getenv("WORLD_SIZE", 1))  # from torchrun
+    if rank > 0:  # the first process alone prints and tracks
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+        config = replace(config, wandb_mode="disabled")
     if world_size > 1 and config.device == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # a GPU for each process
-    if config.compile:
-        try:
-            torch.compile(torch.sin)(torch.ones(1, device=config.device))  # now, not after loading
-        except Exception as error:  # which one depends on what is missing
-            sys.exit(f"error: --compile: does not work on this machine: {error!r:.200}")
+        gpu = int(os.environ["LOCAL_RANK"])  # one for each process
+        if gpu >= torch.cuda.device_count():
+            sys.exit(f"error: --device cuda: no GPU for process {gpu}; fewer, or --device cpu")
+        torch.cuda.set_device(gpu)
     torch.manual_seed(config.seed)
     if config.sample:
         return sample(*load_checkpoint(config.sample, config), config)
+    if config.batch_size % (world_size * config.accumulate):
+        n = f"{world_size} processes * --accumulate {config.accumulate}"
+        sys.exit(f"error: --batch_size {config.batch_size}: not divisible by {n}")
+    if config.compile:
+        try:
+            torch.compile(torch.sin)(torch.ones(1, device=config.device))  # now, not after loading
+        except Exception as error:  # which one depends on what is missing; its end says it
+            sys.exit(f"error: --compile: does not work on this machine: {repr(error)[-200:]}")
     tokenizer, data = load_data(config)
     vocab_size = len(tokenizer.chars)
     model = BabyGPT(config, vocab_size).to(config.device)
@@ -380,12 +386,10 @@ def main(argv=None):
     print(f"model: {sum(p.numel() for p in model.parameters()):,} parameters, on {config.device}")
     print(f"guessing: loss ln({vocab_size}) = {math.log(vocab_size):.4f}")  # -log(1 / vocab_size)
     if world_size > 1:
-        dist.init_process_group("nccl" if config.device == "cuda" else "gloo")
-    try:
-        train(model, data, config, tokenizer, rank, world_size)
-    finally:
-        if world_size > 1:
-            dist.destroy_process_group()
+        dist.init_process_group("cpu:gloo,cuda:nccl" if config.device == "cuda" else "gloo")
+    train(model, data, config, tokenizer, rank, world_size)
+    if world_size > 1:
+        dist.destroy_process_group()
     if rank == 0:
         model, tokenizer = load_checkpoint(config.checkpoint_path, config)
         sample(model, tokenizer, config)

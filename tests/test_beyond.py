@@ -12,7 +12,9 @@ import torch
 from conftest import (
     PROGRESS,
     SMALL,
+    TEXT,
     assert_close,
+    data_of,
     files_below,
     finish,
     flags,
@@ -302,6 +304,45 @@ def test_accumulated_parts_give_the_step_of_the_whole_batch(run):
 def test_a_batch_that_cannot_be_shared_out_is_refused(run, batch_size, accumulate):
     with pytest.raises(SystemExit, match=f"batch_size {batch_size}.*accumulate {accumulate}"):
         run(loaded(17), batch_size=batch_size, accumulate=accumulate)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_gradients_are_exchanged_in_the_last_part_of_a_step_alone(monkeypatch, rank):
+    """no_sync holds for the forward and the backward pass of all other parts.
+
+    And of two processes, the first alone saves, and dropout has a seed of its own in each.
+    """
+    v17, seen = loaded(17), []
+
+    class Shared(torch.nn.Module):  # stands in for DistributedDataParallel
+        quiet = False
+
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+
+        @contextlib.contextmanager
+        def no_sync(self):
+            Shared.quiet = True
+            yield
+            Shared.quiet = False
+
+        def forward(self, *args):
+            seen.append(("forward", Shared.quiet))
+            logits, loss = self.model(*args)
+            loss.register_hook(lambda gradient: seen.append(("backward", Shared.quiet)))
+            return logits, loss
+
+    monkeypatch.setattr(v17, "DistributedDataParallel", Shared)
+    monkeypatch.setattr(v17.dist, "all_reduce", lambda tensor: None)
+    monkeypatch.setattr(v17.signal, "signal", lambda *args: None)
+    config = small(v17, accumulate=2, max_iters=2, checkpoint_path="model.pt")
+    model, data = new_model(v17), data_of(v17, config)
+    v17.train(model, data, config, v17.Tokenizer(TEXT), rank=rank, world_size=2)
+    assert Path("model.pt").exists() is (rank == 0)
+    assert torch.initial_seed() == config.seed + rank
+    step = [("forward", True), ("backward", True), ("forward", False), ("backward", False)]
+    assert seen == step * 2
 
 
 def torchrun(argv, folder, **env):
