@@ -82,7 +82,7 @@ EXERCISES = {  # of the pages: versions, flags, and what is edited
     "residual_ffwd": ([7], "", ("x = x + self.sa(x)", "x = self.sa(x)")),
     "wider_v7": ([7], "--n_embed 136"),
     "rate_1e-2": ([8, 9], "--learning_rate 1e-2"),
-    "dropout_0.4": ([10], "--train_ratio 0.02 --dropout 0.4"),
+    "more_dropout": ([10], "--train_ratio 0.02 --dropout 0.4"),
     "not_causal": ([13], LAPTOP.format(1000), ("is_causal=True", "is_causal=False")),
 }
 for name, (versions, flags, *edit) in EXERCISES.items():

@@ -45,8 +45,11 @@ TEXTS = {  # English, Chinese
     "gradient": ("{}: gradient", "{}：梯度"),
     "embedding": ("embedding", "嵌入"),
     "block": ("block {}", "第 {} 个 Block"),
-    "laptop": ("laptop, minutes", "笔记本，几分钟"),
-    "hour": ("laptop, an hour", "笔记本，一小时"),
+    "laptop": ("v12, minutes", "v12，几分钟"),
+    "fused": ("v13, minutes", "v13，几分钟"),
+    "rotary": ("v14, minutes", "v14，几分钟"),
+    "hour": ("v12, an hour", "v12，一小时"),
+    "evening": ("v15, an hour", "v15，一小时"),
     "dropout": ("dropout", "dropout"),
     "apart": ("the ranges over the seeds do not overlap", "各种子的范围互不重叠"),
     "together": ("the ranges over the seeds overlap", "各种子的范围有重叠，可能只是偶然"),
@@ -96,6 +99,7 @@ TEXTS = {  # English, Chinese
     "broke": ("did not keep its form", "不合词谱"),
 }
 LAST = 12  # of the course; beyond/ goes on
+PRESETS = ("laptop", "fused", "rotary", "hour", "evening")
 WORDS = {name: {k: v[i] for k, v in TEXTS.items()} for i, name in enumerate(("en", "zh-CN"))}
 MINUS = str.maketrans("-", "−")
 
@@ -152,6 +156,8 @@ class Records:
         if what == "change":
             before = f"v{int(name[1:]) - 1}"
             return f"{self.spread(name)[1] - self.spread(before)[1]:+.3f}".translate(MINUS)
+        if what in ("low", "high"):
+            return f"{self.spread(name)[0 if what == 'low' else 2]:.2f}"
         if what == "ppl":
             return f"{math.exp(self.spread(name)[1]):.0f}"
         shown = f"{{:.{digits}f}}" if digits and "%" not in NUMBERS[what][1] else NUMBERS[what][1]
@@ -216,7 +222,7 @@ def presets_table(records, words):
     """Return the table of the two presets for a laptop."""
     whats = ("loss", "train", "ppl", "ends", "whole", "verbatim")
     rows = []
-    for name in ("laptop", "hour"):
+    for name in PRESETS:
         cells = [records.text(name, what, low_to_high=what == "loss") for what in whats]
         rows.append([words[name], *cells, time_text(records.of(name), words)])
     return table(["", *(words[name] for name in (*whats, "time"))], rows)
@@ -227,7 +233,7 @@ def form_table(records, words):
     whats = ("ends", "whole", "pairs", "verbatim")
     rows = [
         [words.get(name, name), *(records.text(name, what) for what in whats)]
-        for name in (*(f"v{n}" for n in range(1, 11)), "laptop", "hour")
+        for name in (*(f"v{n}" for n in range(1, 11)), *PRESETS)
     ]
     return table(["", *(words[what] for what in whats)], rows)
 
@@ -374,7 +380,7 @@ def extra_blocks(records, words):
         },
         10: {
             "little text": compared(records, words, "", little, ("train", "best", "loss")),
-            "hour": compared(records, words, words["dropout"], hours, ("train", "best", "loss")),
+            "hour": compared(records, words, words["dropout"], hours, (*whats, "whole")),
         },
         11: {
             "context": table([words["context"], *(words[what] for what in whats)], context),
@@ -454,7 +460,7 @@ def charts(records, words):
     little = curves(records, words, "little_text.v9", "v9")
     little |= curves(records, words, "little_text.v10", "v10")
     size = records.of("v1")[0]["vocabulary"]
-    shapes = {f"shapes_v{v:02}": draw(words["shapes"].format(v), v, size) for v in (4, 5, 8)}
+    shapes = {f"shapes_v{v:02}": draw(words["shapes"].format(v), v, size) for v in (3, 4, 5, 8)}
     return shapes | {
         "ladder": svg(
             title,
