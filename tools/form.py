@@ -135,7 +135,8 @@ def judge(script, model, tokenizer, config, n):
     held_out = split_poems(val)[:HELD_OUT]
     contexts = [n for n in CONTEXTS if n < config.block_size] + [config.block_size]
     scores = [read(model, tokenizer, held_out, n, config.device) for n in contexts]
-    report = {"perplexity": round(math.exp(val_loss), 1), "line_ends": scores[-1]["line_ends"]}
+    perplexity = math.exp(min(val_loss, 700))  # what diverged would be too large a number
+    report = {"perplexity": round(perplexity, 1), "line_ends": scores[-1]["line_ends"]}
     report |= {"held_out_poems": len(held_out), "contexts": scores}
     report |= {"poems_to_each": n, "whole": {}}
     poems, tunes = [], fixed_tunes(split_poems(f"\n\n{train}{val}"))

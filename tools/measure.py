@@ -79,7 +79,7 @@ EXERCISES = {  # of the pages: versions, flags, and what is edited
     "n_layer_1": ([6], "--n_layer 1"),
     "n_layer_2": ([6], "--n_layer 2"),
     "residual_sa": ([7], "", ("x = x + self.ffwd(x)", "x = self.ffwd(x)")),
-    "residual_ffwd": ([7], "", ("x = x + self.sa(x)", "x = self.sa(x)")),
+    "residual_ffwd": ([7], "", ("    x = x + self.sa(x)", "    x = self.sa(x)")),
     "wider_v7": ([7], "--n_embed 136"),
     "rate_1e-2": ([8, 9], "--learning_rate 1e-2"),
     "more_dropout": ([10], "--train_ratio 0.02 --dropout 0.4"),

@@ -2,7 +2,7 @@
 
     pip install -r tools/site/requirements.txt
     python tools/site.py                # under half a minute
-    python tools/site.py --train        # first train the versions whose weights are not committed
+    python tools/site.py --train        # first train those of v1 to v10 that have no weights yet
 
 Text comes from docs/steps/, diffs from the scripts, numbers, poems and curves from the records,
 titles from the step table, weights from data/. An explanation that stands after <!-- at: code -->
@@ -11,7 +11,9 @@ is shown beside the first new line that has this code; a line that nobody has is
 
 import argparse
 import base64
+import contextlib
 import difflib
+import io
 import json
 import re
 import shutil
@@ -25,6 +27,7 @@ from markupsafe import Markup, escape
 from pygments.lexers import PythonLexer
 from render import WORDS, Records
 from rules import ROOT, STEPS, read_script, sections, split_docstring
+from tqdm import tqdm
 
 HERE = Path(__file__).with_name("site")
 OUT = ROOT / "site"
@@ -289,9 +292,28 @@ def write_weights(file, name, version, folder):
 # --- the pages
 
 
-WEIGHTS = {"v01": ("data/weights/v01.pt", 1), "v04": ("data/weights/v04.pt", 4)}
-WEIGHTS |= {"v06": ("data/weights/v06.pt", 6), "v09": ("data/weights/v09.pt", 9)}
+# Of which models the page can have the weights: name, file and version
+WEIGHTS = {f"v{n:02}": (f"data/weights/v{n:02}.pt", n) for n in range(1, 11)}
 WEIGHTS["evening"] = ("data/babygpt_evening.pt", 15)
+
+
+def train():
+    """Train the versions that have no weights, as the record of the first seed was made."""
+    import form
+    import measure
+
+    (ROOT / "data" / "weights").mkdir(exist_ok=True)
+    for name, (file, version) in tqdm(WEIGHTS.items(), unit="version"):
+        if (ROOT / file).exists():
+            continue
+        printed, record = io.StringIO(), Records().of(f"v{version}")[0]
+        with contextlib.redirect_stdout(printed):
+            argv = ["--seed", str(record["seed"]), *record["flags"]]
+            script, *trained = form.run(STEPS[version - 1], argv)
+        if printed.getvalue().rstrip("\n") != record["output"]:
+            tqdm.write(f"{name}: not digit by digit as in its record, made on another machine")
+        config = trained[-1]
+        measure.keep_half(script, *trained, script.load_data(config)[1], file)
 
 
 def spans_of_notes(parts):
@@ -371,7 +393,7 @@ def build(out):
             curve_names=[f"v{n}" for n in range(1, 12)],
             curves_table=Markup(curves_table(records, words)),
         )
-        names = [(name, words["weights"][name]) for name in WEIGHTS]
+        names = [(n, words.get(n, f"v{v}")) for n, (f, v) in WEIGHTS.items() if (ROOT / f).exists()]
         model_js = (HERE / "model.js").read_text(encoding="utf-8")
         write("play", "play.html", title=words["play_title"], weights=names, model_js=model_js)
         glossary = ROOT / "docs" / words["glossary_file"]
@@ -403,8 +425,11 @@ def curves_table(records, words):
 def main(argv=None):
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser.add_argument("--train", action="store_true", help="first train what has no weights yet")
     parser.add_argument("--out", type=Path, default=OUT, help="folder, which is written anew")
     args = parser.parse_args(argv)
+    if args.train:
+        train()
     build(args.out)
     size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
     print(f"{args.out}: {sum(1 for _ in args.out.rglob('*.html'))} pages, {size / 1e6:.1f} MB")
