@@ -78,7 +78,8 @@ def test_the_readme_beside_it_describes_this_file(poems):
     assert hashlib.sha256(data).hexdigest() in readme
     words = " ".join(readme.split())
     for part in (
-        f"{len(poems):,} poems, {counts.total():,} characters, {len(counts):,} distinct",
+        f"{len(poems):,} poems",
+        f"{counts.total():,} characters, {len(counts):,} distinct",
         f"{len(data):,} bytes",
         f"{rare} of the {len(counts):,} distinct characters occur fewer than 5 times",
     ):
