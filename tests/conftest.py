@@ -114,6 +114,16 @@ def corpus(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """The lesson site, built once for all tests that look at it."""
+    from test_tools_site import site
+
+    out = tmp_path_factory.mktemp("site") / "out"
+    site.build(out)
+    return out
+
+
 def known_to(gpt, changes):
     names = {f.name for f in fields(gpt.Config)}
     return {k: v for k, v in {**SMALL, **changes}.items() if k in names}

@@ -33,6 +33,17 @@ def javascript(weights, expression):
     return json.loads(result.stdout)
 
 
+@pytest.mark.parametrize("version", [1, 4, 6, 9])
+def test_committed_weights_have_the_loss_and_the_poems_of_their_record(version, capsys):
+    record = site.Records().of(f"v{version}")[0]
+    gpt, saved = loaded(version), torch.load(ROOT / site.WEIGHTS[f"v{version:02}"][0])
+    model = gpt.BabyGPT(gpt.Config(device="cpu"), len(saved["chars"])).eval()
+    model.load_state_dict(saved["model"])
+    gpt.sample(model, gpt.Tokenizer(saved["chars"]), gpt.Config(device="cpu", seed=record["seed"]))
+    assert capsys.readouterr().out.strip() == record["output"].partition("\n\n")[2]
+    assert saved["val_loss"] == pytest.approx(record["curve"][-1]["val_loss"], abs=1e-3)
+
+
 @needs_node
 @pytest.mark.parametrize("version", range(1, 16))
 def test_the_model_in_javascript_computes_what_pytorch_does(version, tmp_path, monkeypatch):
@@ -63,19 +74,11 @@ def test_a_character_is_drawn_where_the_probabilities_exceed_chance():
     assert all(0 <= number < 1 for number in first) and len(set(first)) == 3
 
 
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory):
-    """Return {path: text} of the pages of the site, and the folder that they are in."""
-    out = tmp_path_factory.mktemp("site") / "out"
-    site.build(out)
-    return out, {p: p.read_text(encoding="utf-8") for p in out.rglob("*.html")}
-
-
-def test_every_version_has_a_page_in_both_languages_and_no_link_is_dead(pages):
-    out, texts = pages
+def test_every_version_has_a_page_in_both_languages_and_no_link_is_dead(folder):
+    texts = {p: p.read_text(encoding="utf-8") for p in folder.rglob("*.html")}
     names = [f"v{version:02}" for version in FILES] + ["index", "play", "glossary"]
-    wanted = [out / language / f"{name}.html" for language in ("en", "zh-CN") for name in names]
-    assert set(texts) == {out / "index.html", *wanted}
+    wanted = [folder / language / f"{name}.html" for language in ("en", "zh-CN") for name in names]
+    assert set(texts) == {folder / "index.html", *wanted}
     for page, text in texts.items():
         for target in re.findall(r'(?:href|src)="([^"]+)"', text):
             if not target.startswith(("https://", "#")):

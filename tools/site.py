@@ -14,6 +14,7 @@ import base64
 import contextlib
 import difflib
 import io
+import itertools
 import json
 import re
 import shutil
@@ -145,8 +146,22 @@ def diff(version):
                     "notes": [],
                 }
             )
-        folded = not any(row["changed"] for row in rows)
-        result.append({"name": name, "folded": folded, "rows": rows})
+        result += [{"name": name, "folded": folded, "rows": part} for folded, part in fold(rows)]
+    return result
+
+
+def fold(rows, context=4, least=12):
+    """Return [(folded, rows)]: long runs of rows far from what changed, and the rows between."""
+    changed = [i for i, row in enumerate(rows) if row["changed"]]
+    near = [any(abs(i - n) <= context for n in changed) for i in range(len(rows))]
+    result = []
+    for is_near, run in itertools.groupby(zip(near, rows, strict=True), lambda pair: pair[0]):
+        run = [row for _, row in run]
+        folded = not is_near and (len(run) >= least or not changed)
+        if result and result[-1][0] == folded:
+            result[-1][1].extend(run)
+        else:
+            result.append((folded, run))
     return result
 
 
@@ -163,7 +178,10 @@ def spans(source):
 
 
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table")
-ANCHOR = re.compile(r"<!-- at: (.+?) -->\n((?:.+\n)+)")
+# A paragraph, with the table that follows; a snippet after it is not needed beside the code itself
+ANCHOR = re.compile(
+    r"<!-- at: (.+?) -->\n((?:.+\n)+(?:\n(?:\|.+\n)+)?)(?:\n```python\n(?s:.*?)\n```\n)?"
+)
 
 
 def step_text(version, language):
@@ -175,6 +193,7 @@ def step_text(version, language):
     notes = [(code, html_from(body, language)) for code, body in ANCHOR.findall(text)]
     text = ANCHOR.sub("", text)
     before, _, rest = text.partition("<!-- new lines -->")
+    before = before.strip().rpartition("\n\n")[0]  # without the words that lead to the diff
     after = rest.partition("<!-- end of new lines -->")[2]
     return {
         "title": title,
@@ -196,6 +215,8 @@ def html_from(markdown, language):
         name = Path(path).name
         if re.fullmatch(r"v\d+\.md", name):
             return f'<a href="{name[:-3]}.html">{label}</a>'
+        if script := re.fullmatch(r"babygpt_v(\d+)\w*\.py", name):
+            return f'<a href="v{int(script[1]):02}.html">{label}</a>'
         if name.startswith("glossary"):
             return f'<a href="glossary.html">{label}</a>'
         if name.startswith("README") and len(Path(path).parts) <= 4 or not name:
@@ -204,6 +225,7 @@ def html_from(markdown, language):
 
     html = re.sub(r'<a href="(.+?)">(.+?)</a>', link, html)
     html = re.sub(r'<img src="[^"]*?([\w.-]+\.svg)"', r'<img src="../images/\1"', html)
+    html = re.sub(r"<th[^>]*></th>", "<td></td>", html)
     html = html.replace("<table>", '<div class="wide"><table>').replace(
         "</table>", "</table></div>"
     )
@@ -217,7 +239,8 @@ def place_notes(parts, notes, page):
         found = next(((p, row) for p, row in rows if code in row["code"]), None)
         if found is None:
             sys.exit(f"error: {page}: no new line has {code!r}")
-        found[1]["notes"].append(html)
+        number = f'<p><span class="at">{found[1]["new_number"]}</span> '
+        found[1]["notes"].append(Markup(html.replace("<p>", number, 1)))
 
 
 # --- pictures, curves and weights
@@ -232,7 +255,7 @@ PARTS = [
 ]  # fmt: skip
 
 
-def growth(words):
+def growth():
     """Return a table: what each version has, from the input (below) to the logits, the new lit."""
     head = "".join(f'<th scope="col">v{v}</th>' for v in range(1, 11))
     rows = []
@@ -245,9 +268,8 @@ def growth(words):
             sign = {"new": "●", "there": "○", "": ""}[kind]
             cells.append(f'<td class="{kind}">{sign}</td>')
         rows.append(f'<tr><th scope="row"><code>{name}</code></th>{"".join(cells)}</tr>')
-    caption = f"<caption>{words}</caption>"
-    table = f'<table class="growth">{caption}<tr><td></td>{head}</tr>{"".join(rows)}</table>'
-    return f'<div class="wide">{table}</div>'
+    table = f"<tr><td></td>{head}</tr>{''.join(rows)}"
+    return f'<div class="wide"><table class="growth" aria-labelledby="grows">{table}</table></div>'
 
 
 def curves(records):
@@ -317,14 +339,25 @@ def train():
 
 
 def spans_of_notes(parts):
-    """Give each row its share of the column of notes: a note lasts until the next one begins."""
+    """Give each row its share of the column of notes: a note lasts until the next one begins.
+
+    Where it would not end before that, it and the next one share a cell. The last cell of a part
+    goes on for one row more, an empty one that makes room.
+    """
     for part in parts:
-        rows, begin = part["rows"], 0
-        for i in range(1, len(rows) + 1):
-            if i == len(rows) or rows[i]["notes"]:
-                if rows:
-                    rows[begin]["span"] = i - begin
-                begin = i
+        begin, end = part["rows"][0], 0
+        begin["span"] = 0
+        for i, row in enumerate(part["rows"]):
+            if i and row["notes"] and i >= end:
+                begin, begin["span"] = row, 0
+            begin["span"] += 1
+            if row["notes"] and row is not begin:
+                begin["notes"] += row["notes"]
+            for html in row["notes"]:
+                wide = sum(1 + (c > "\u2e80") for c in html.striptags())
+                end = max(end, i) + 2 + wide // 45
+        part["room"] = bool(begin["notes"])
+        begin["span"] += part["room"]
 
 
 def step_page(step, language):
@@ -339,7 +372,7 @@ def step_page(step, language):
         "title": text["title"],
         "step": text,
         "parts": parts,
-        "names": [STEPS[index - 1].file if index else "", step.file],
+        "file_name": step.file,
         "docstring": split_docstring(source)[0].strip('"\n'),
         "whole_file": Markup("\n".join(map(html_of, coloured(source)))),
         "before": STEPS[index - 1] if index else None,
@@ -388,14 +421,20 @@ def build(out):
             title=words["title"],
             poem=html_from(blocks["evening poem"], language),
             ladder=html_from(blocks["ladder table"], language),
-            growth=Markup(growth(words["grows_caption"])),
+            growth=Markup(growth()),
             curves=Markup(json.dumps(curves(records)).replace("<", "\\u003c")),
             curve_names=[f"v{n}" for n in range(1, 12)],
             curves_table=Markup(curves_table(records, words)),
         )
-        names = [(n, words.get(n, f"v{v}")) for n, (f, v) in WEIGHTS.items() if (ROOT / f).exists()]
+        # Each model that there is: its name, what it is called, and the poems of its recorded run
+        models = [
+            (n, words.get(n, f"v{v}"), records.of(n if n in words else f"v{v}")[0]["output"])
+            for n, (file, v) in WEIGHTS.items()
+            if (ROOT / file).exists()
+        ]
+        models = [(n, about, output.partition("\n\n")[2]) for n, about, output in models]
         model_js = (HERE / "model.js").read_text(encoding="utf-8")
-        write("play", "play.html", title=words["play_title"], weights=names, model_js=model_js)
+        write("play", "play.html", title=words["play_title"], models=models, model_js=model_js)
         glossary = ROOT / "docs" / words["glossary_file"]
         body = glossary.read_text(encoding="utf-8").partition("\n\n")[2].partition("\n\n")[2]
         write(

@@ -73,11 +73,13 @@ function drawCurves(form) {
     picture.append(svg("text", { x: left, y: H - 12 }, "0"));
     const end = svg("text", { x: right, y: H - 12, "text-anchor": "end" }, Math.round(across).toLocaleString());
     picture.append(end);
+    const names = new Map(); // of each version: where its name goes, beside the lowest of its lines
     lines.forEach((run) => {
+      const which = chosen.indexOf(run.name);
       const shown = run.points.filter((p) => p.step > 0);
       const d = shown.map((p, i) => `${i ? "L" : "M"}${x(p).toFixed(1)} ${y(p).toFixed(1)}`).join("");
-      const dash = DASHES[chosen.indexOf(run.name) % DASHES.length];
-      picture.append(svg("path", { d, class: `line c${chosen.indexOf(run.name) % 5}`, "stroke-dasharray": dash }));
+      const dash = DASHES[(which + Math.floor(which / 5)) % 5]; // no two versions share both
+      picture.append(svg("path", { d, class: `line c${which % 5}`, "stroke-dasharray": dash }));
       for (const p of shown) {
         const label = form.dataset.point
           .replace("{name}", run.name).replace("{seed}", run.seed).replace("{step}", p.step)
@@ -87,9 +89,14 @@ function drawCurves(form) {
         for (const event of ["focus", "mouseenter"]) dot.addEventListener(event, () => (status.value = label));
         picture.append(dot);
       }
-      const last = shown.at(-1);
-      picture.append(svg("text", { x: x(last) + 6, y: y(last) + 4, class: "name" }, run.name));
+      const last = shown.at(-1), lower = names.get(run.name);
+      if (!lower || lower.y < y(last)) names.set(run.name, { x: x(last) + 6, y: y(last) });
     });
+    let below = H; // from the lowest name up, each at least a line above the one before
+    for (const [name, at] of [...names].sort((a, b) => b[1].y - a[1].y)) {
+      below = Math.min(at.y + 4, below - 13);
+      picture.append(svg("text", { x: at.x, y: below, class: "name" }, name));
+    }
   }
 
   form.addEventListener("change", draw);
@@ -110,6 +117,8 @@ function load(name) {
   });
 }
 
+const shown = (char) => ({ "\n": "⏎", " ": "␣" })[char] ?? char;
+
 function attentionTable(model, chars, words) {
   const heads = Object.keys(model.attention.at(-1) ?? {});
   if (!heads.length) return [];
@@ -118,13 +127,13 @@ function attentionTable(model, chars, words) {
     const rows = model.attention.map((weights, i) => {
       const cells = seen.map((_, j) => {
         const weight = weights[head][j] ?? 0;
-        const cell = element("td", { title: `${seen[i]} → ${seen[j]}: ${Math.round(100 * weight)} %` });
+        const cell = element("td", { title: `${shown(seen[i])} → ${shown(seen[j])}: ${Math.round(100 * weight)} %` });
         cell.style.setProperty("--weight", weight.toFixed(3));
         return cell;
       });
-      return element("tr", {}, element("th", { scope: "row" }, seen[i].replace("\n", "⏎")), ...cells);
+      return element("tr", {}, element("th", { scope: "row" }, shown(seen[i])), ...cells);
     });
-    const columns = seen.map((char) => element("th", { scope: "col" }, char.replace("\n", "⏎")));
+    const columns = seen.map((char) => element("th", { scope: "col" }, shown(char)));
     const table = element("table", { className: "attention" },
       element("caption", {}, words.head.replace("{name}", head)),
       element("tr", {}, element("td"), ...columns), ...rows);
@@ -144,21 +153,26 @@ function play(form) {
     const unknown = chars.filter((char) => !model.ids.has(char));
     if (!chars.length || unknown.length) return problem(words.unknown.replace("{chars}", unknown.join(" ")));
     const text = element("p", { className: "poem" }), likeliest = element("ol", { className: "likeliest" });
-    const maps = element("div", { className: "maps" });
-    box.replaceChildren(text, element("p", {}, words.likeliest), likeliest, maps);
+    const maps = element("div", { className: "maps", tabIndex: 0, role: "group", ariaLabel: words.maps });
+    const rows = element("tbody"), table = element("div", { className: "wide" }, element("table", {}, rows));
+    const every = element("details", {}, element("summary", {}, words.every), table);
+    box.replaceChildren(text, element("p", {}, words.likeliest), likeliest, every, maps);
     text.append(element("span", { className: "prompt" }, chars.join("")));
     const random = randomNumbers(Number(form.elements.seed.value));
     const temperature = Number(form.elements.temperature.value);
     let logits = model.read(chars.map((char) => model.ids.get(char)));
-    for (let n = Number(form.elements.length.value); n > 0 && running === number; n--) {
+    for (let n = Number(form.elements.characters.value); n > 0 && running === number; n--) {
       const probs = softmax(logits.map((v) => v / temperature));
       const id = draw(probs, random());
       const best = probs.map((p, i) => [p, i]).sort((a, b) => b[0] - a[0]).slice(0, 5);
-      likeliest.replaceChildren(...best.map(([p, i]) =>
-        element("li", i === id ? { className: "chosen" } : {}, `${show(model.chars[i])} ${(100 * p).toFixed(1)} %`)));
+      const cells = (tag) => best.map(([p, i]) =>
+        element(tag, i === id ? { className: "chosen" } : {}, `${shown(model.chars[i])} ${(100 * p).toFixed(1)} %`));
+      const show = () => likeliest.replaceChildren(...cells("li"));
+      show();
+      rows.append(element("tr", {}, element("th", { scope: "row" }, shown(model.chars[id])), ...cells("td")));
       maps.replaceChildren(...(form.elements.maps.checked ? attentionTable(model, chars, words) : []));
       chars.push(model.chars[id]);
-      text.append(element("span", { title: `${(100 * probs[id]).toFixed(1)} %` }, model.chars[id]));
+      text.append(element("span", { title: `${(100 * probs[id]).toFixed(1)} %`, onclick: show }, model.chars[id]));
       const ids = chars.map((char) => model.ids.get(char));
       logits = model.position < model.block_size && model.version > 1 ? model.feed(id) : model.read(ids);
       await new Promise((resolve) => setTimeout(resolve)); // let the page show it
@@ -166,14 +180,13 @@ function play(form) {
     box.dataset.done = "true";
   }
 
-  const show = (char) => ({ "\n": "⏎", " ": "␣" })[char] ?? char;
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const number = ++running;
     stage.replaceChildren();
-    for (const { value } of form.querySelectorAll("input[name=version]:checked")) {
+    for (const { value, labels } of form.querySelectorAll("input[name=version]:checked")) {
       const box = element("div", { className: "text" }, element("p", {}, words.loading));
-      stage.append(element("section", { id: `writes-${value}` }, element("h2", {}, value), box));
+      stage.append(element("section", { id: `writes-${value}` }, element("h2", {}, labels[0].textContent), box));
       write(value, number, box);
     }
   });
