@@ -13,6 +13,7 @@ import argparse
 import base64
 import contextlib
 import difflib
+import functools
 import io
 import itertools
 import json
@@ -39,6 +40,7 @@ KINDS |= {"Comment": "c", "Literal.Number": "m", "Name.Decorator": "n"}
 # --- code, in colours
 
 
+@functools.cache
 def coloured(source):
     """Return the lines of a source, each a list of (kind, text); a kind is a CSS class or None."""
     lines = [[]]
@@ -121,11 +123,9 @@ def diff(version):
     bodies = [split_docstring(s)[1] if s else "" for s in sources]
     colours = [coloured(body) for body in bodies]
     plain = [body.splitlines() for body in bodies]
-    parts = []
-    for name, (new_begin, new_end) in spans(sources[1]).items():
-        parts.append((name, *spans(sources[0]).get(name, (0, 0)), new_begin, new_end))
-    gone = [name for name in spans(sources[0]) if name not in spans(sources[1])]
-    parts += [(name, *spans(sources[0])[name], 0, 0) for name in gone]
+    before, after = map(spans, sources)
+    parts = [(name, *before.get(name, (0, 0)), *ends) for name, ends in after.items()]
+    parts += [(name, *ends, 0, 0) for name, ends in before.items() if name not in after]
     result = []
     for name, i1, i2, j1, j2 in parts:
         rows = []
@@ -240,7 +240,7 @@ def place_notes(parts, notes, page):
         if found is None:
             sys.exit(f"error: {page}: no new line has {code!r}")
         number = f'<p><span class="at">{found[1]["new_number"]}</span> '
-        found[1]["notes"].append(Markup(html.replace("<p>", number, 1)))
+        found[1]["notes"].append(Markup(str(html).replace("<p>", number, 1)))
 
 
 # --- pictures, curves and weights
