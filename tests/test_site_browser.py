@@ -98,16 +98,16 @@ def test_a_page_is_not_wider_than_a_phone(page, file, language):
     assert page.evaluate(f"{lines}.filter((r) => r.scrollHeight > r.clientHeight + 1).length") == 0
 
 
-def test_arrow_keys_turn_the_pages_but_not_while_one_types(page):
+def test_arrow_keys_turn_the_pages_but_not_while_one_chooses(page):
     open_page(page, "v07.html")
     page.keyboard.press("ArrowRight")
     page.wait_for_url("**/v08.html")
     page.keyboard.press("ArrowLeft")
     page.wait_for_url("**/v07.html")
-    open_page(page, "play.html")
-    page.focus("input[name=prompt]")
+    open_page(page, "index.html")
+    page.focus("form.curves input[value=val]")
     page.keyboard.press("ArrowRight")
-    assert page.url.endswith("play.html")
+    assert page.is_checked("form.curves input[value=train]") and page.url.endswith("index.html")
 
 
 def test_the_language_switch_leads_to_the_same_page(page):
@@ -139,6 +139,8 @@ def test_curves_are_chosen_and_read_by_keyboard(page):
     assert picture.locator("path").count() == before - 3  # seeds
     picture.locator("circle").first.focus()
     assert "v1, seed 1337" in page.locator("form.curves output").inner_text()
+    page.keyboard.press("ArrowRight")
+    assert "after 800 steps" in page.locator("form.curves output").inner_text()
     text = picture.text_content()
     page.check("form.curves input[value=train]")
     page.check("form.curves input[value=seconds]")
@@ -221,6 +223,20 @@ def test_a_prompt_with_unknown_characters_is_named_and_nothing_is_written(page):
     write(page, ["v01"], wait=False)
     page.wait_for_selector("#writes-v01 .error")
     assert "Q" in page.locator("#writes-v01 .error").inner_text()
+
+
+def test_the_page_says_when_it_is_done_or_stopped_or_nothing_was_chosen(page):
+    open_page(page, "play.html")
+    write(page, [])
+    assert page.locator("#status").inner_text() == "Choose at least one version."
+    write(page, ["v01"], length=3)
+    page.wait_for_selector("text=Done.")
+    write(page, ["v09"], length=300, wait=False)
+    page.wait_for_selector("#writes-v09 .poem span:nth-child(5)")
+    page.click("text=Stop")
+    page.wait_for_selector("#writes-v09 .text[data-done]")
+    assert page.locator("#status").inner_text() == "Stopped."
+    assert page.locator("#writes-v09 .poem span").count() < 300
 
 
 @pytest.mark.parametrize("content", [None, "babygpt.loaded('v01', {", 'babygpt.loaded("v01", {});'])

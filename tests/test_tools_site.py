@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 spec = importlib.util.spec_from_file_location("lesson_site", ROOT / "tools" / "site.py")
 site = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(site)
+import xray  # noqa: E402
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
 
@@ -63,6 +64,10 @@ def test_the_model_in_javascript_computes_what_pytorch_does(version, tmp_path, m
         logits = javascript(weights, f"Array.from(m.read({part.tolist()}))")
         wanted = model(part[None, -8:])[0][0, -1]
         torch.testing.assert_close(torch.tensor(logits), wanted, atol=1e-3, rtol=1e-5)
+    looks = javascript(weights, f"(m.read({ids.tolist()}), m.attention)")
+    for name, wanted in xray.look(loaded(version), model, ids[None, -8:])[1].items():
+        found = torch.tensor([look[name] + [0] * (8 - len(look[name])) for look in looks])
+        torch.testing.assert_close(found, wanted, atol=1e-3, rtol=1e-5)
 
 
 @needs_node

@@ -74,6 +74,13 @@ def html_of(line, marked=()):
     return Markup("".join(map(str, pieces)))
 
 
+def cell(line, marked):
+    """Return a line for the table: where it is too long, the rest is indented as the line is."""
+    text = "".join(text for _, text in line)
+    indent = len(text) - len(text.lstrip())
+    return Markup(f'<code style="--indent: {indent}ch">{html_of(line, marked)}</code>')
+
+
 def changed_characters(old, new):
     """Return the positions of the characters that differ, word by word, in each of two lines."""
     words = [re.findall(r"\w+|\s+|.", line) for line in (old, new)]
@@ -137,8 +144,8 @@ def diff(version):
                 marks = changed_characters(plain[0][i], plain[1][j])
             rows.append(
                 {
-                    "old": None if i is None else html_of(colours[0][i], marks[0]),
-                    "new": None if j is None else html_of(colours[1][j], marks[1]),
+                    "old": None if i is None else cell(colours[0][i], marks[0]),
+                    "new": None if j is None else cell(colours[1][j], marks[1]),
                     "old_number": None if i is None else i + 1 + tops[0],
                     "new_number": None if j is None else j + 1 + tops[1],
                     "code": "" if j is None else plain[1][j],
@@ -219,7 +226,7 @@ def html_from(markdown, language):
             return f'<a href="v{int(script[1]):02}.html">{label}</a>'
         if name.startswith("glossary"):
             return f'<a href="glossary.html">{label}</a>'
-        if name.startswith("README") and len(Path(path).parts) <= 4 or not name:
+        if name.startswith("README") and len(Path(path).parts) <= 5 or not name:
             return f'<a href="index.html">{label}</a>'
         return label if label.startswith("<code>") else f"<code>{label}</code>"
 
@@ -411,16 +418,20 @@ def build(out):
             sys.exit("error: the anchors of the explanations differ between the languages")
         for step in STEPS:
             write("step", f"v{step.version:02}.html", **step_page(step, language))
-        page = ROOT / WORDS[language]["page"]
-        blocks = dict(
-            re.findall(r"<!-- (.+?) -->\n(.*?)\n<!-- end of \1 -->", page.read_text("utf-8"), re.S)
+        text, end = (
+            (ROOT / WORDS[language]["page"]).read_text("utf-8"),
+            "<!-- end of ladder table -->",
         )
+        blocks = dict(re.findall(r"<!-- (.+?) -->\n(.*?)\n<!-- end of \1 -->", text, re.S))
         write(
             "index",
             "index.html",
             title=words["title"],
             poem=html_from(blocks["evening poem"], language),
             ladder=html_from(blocks["ladder table"], language),
+            # What the page says of its table, up to the links to the steps
+            ladder_notes=html_from(text.partition(end)[2].partition("\n[v1")[0], language),
+            beyond=html_from(blocks["beyond table"], language),
             growth=Markup(growth()),
             curves=Markup(json.dumps(curves(records)).replace("<", "\\u003c")),
             curve_names=[f"v{n}" for n in range(1, 12)],

@@ -29,8 +29,7 @@ for (const button of document.querySelectorAll(".folded button")) {
 }
 
 document.addEventListener("keydown", (event) => {
-  const typing = /INPUT|TEXTAREA|SELECT/.test(event.target.tagName);
-  if (typing || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  if (event.target.matches("input, circle") || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
   const rel = { ArrowLeft: "prev", ArrowRight: "next" }[event.key];
   const link = rel && !event.target.closest(".diff-frame") && document.querySelector(`a[rel=${rel}]`);
   if (link) link.click();
@@ -51,13 +50,14 @@ function svg(tag, attributes, ...children) {
 function drawCurves(form) {
   const data = JSON.parse(document.getElementById("curves-data").textContent);
   const picture = form.querySelector("svg"), status = form.querySelector("output");
-  const W = 640, H = 380, left = 46, right = 600, top = 14, bottom = 340;
+  const W = 640, H = 380, left = 46, right = 600, top = 30, bottom = 340;
 
   function draw() {
     const chosen = [...form.querySelectorAll("input[name=version]:checked")].map((box) => box.value);
     const kind = form.elements.kind.value, axis = form.elements.axis.value;
     const lines = data.filter((run) => chosen.includes(run.name));
     picture.replaceChildren();
+    status.value = status.defaultValue;
     const points = lines.flatMap((run) => run.points);
     if (!points.length) return;
     const across = Math.max(...points.map((p) => p[axis]));
@@ -70,8 +70,9 @@ function drawCurves(form) {
       picture.append(svg("line", { x1: left, x2: right, y1: height, y2: height, class: "grid" }));
       picture.append(svg("text", { x: 4, y: height + 4 }, value.toFixed(2)));
     }
-    picture.append(svg("text", { x: left, y: H - 12 }, "0"));
-    const end = svg("text", { x: right, y: H - 12, "text-anchor": "end" }, Math.round(across).toLocaleString());
+    const label = (name) => form.querySelector(`[name=${name}]:checked`).labels[0].textContent.trim();
+    picture.append(svg("text", { x: 4, y: 12 }, label("kind")), svg("text", { x: left, y: H - 12 }, "0"));
+    const end = svg("text", { x: right, y: H - 12, "text-anchor": "end" }, `${Math.round(across).toLocaleString()} (${label("axis")})`);
     picture.append(end);
     const names = new Map(); // of each version: where its name goes, beside the lowest of its lines
     lines.forEach((run) => {
@@ -81,12 +82,12 @@ function drawCurves(form) {
       const dash = DASHES[(which + Math.floor(which / 5)) % 5]; // no two versions share both
       picture.append(svg("path", { d, class: `line c${which % 5}`, "stroke-dasharray": dash }));
       for (const p of shown) {
-        const label = form.dataset.point
+        const text = form.dataset.point
           .replace("{name}", run.name).replace("{seed}", run.seed).replace("{step}", p.step)
           .replace("{seconds}", Math.round(p.seconds)).replace("{loss}", p[kind].toFixed(4));
-        const dot = svg("circle", { cx: x(p), cy: y(p), r: 5, tabindex: 0, role: "img", "aria-label": label });
-        dot.append(svg("title", {}, label));
-        for (const event of ["focus", "mouseenter"]) dot.addEventListener(event, () => (status.value = label));
+        const dot = svg("circle", { cx: x(p), cy: y(p), r: 5, tabindex: -1, role: "img", "aria-label": text });
+        dot.append(svg("title", {}, text));
+        for (const event of ["focus", "mouseenter"]) dot.addEventListener(event, () => (status.value = text));
         picture.append(dot);
       }
       const last = shown.at(-1), lower = names.get(run.name);
@@ -97,7 +98,13 @@ function drawCurves(form) {
       below = Math.min(at.y + 4, below - 13);
       picture.append(svg("text", { x: at.x, y: below, class: "name" }, name));
     }
+    picture.querySelector("circle").setAttribute("tabindex", 0); // from it on with the arrow keys
   }
+
+  picture.addEventListener("keydown", (event) => {
+    const dots = [...picture.querySelectorAll("circle")], step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (step) dots[dots.indexOf(event.target) + step]?.focus();
+  });
 
   form.addEventListener("change", draw);
   draw();
@@ -107,14 +114,18 @@ for (const form of document.querySelectorAll("form.curves")) drawCurves(form);
 
 // --- play: several versions write side by side
 
+const files = new Map(); // of each model: a promise of it, or of what is wrong with its file
+
 function load(name) {
-  if (babygpt.models.has(name)) return Promise.resolve(babygpt.models.get(name));
-  return new Promise((resolve) => {
-    const script = element("script", { src: `../weights/${name}.js` });
-    script.onload = () => resolve(babygpt.models.get(name) ?? new Error(script.src));
-    script.onerror = () => resolve(new Error(script.src));
-    document.head.append(script);
-  });
+  if (!files.has(name)) {
+    files.set(name, new Promise((resolve) => {
+      const script = element("script", { src: `../weights/${name}.js` });
+      script.onload = () => resolve(babygpt.models.get(name) ?? new Error(script.src));
+      script.onerror = () => resolve(new Error(script.src));
+      document.head.append(script);
+    }));
+  }
+  return files.get(name);
 }
 
 const shown = (char) => ({ "\n": "⏎", " ": "␣" })[char] ?? char;
@@ -142,7 +153,7 @@ function attentionTable(model, chars, words) {
 }
 
 function play(form) {
-  const words = form.dataset, stage = document.getElementById("stage");
+  const words = form.dataset, stage = document.getElementById("stage"), status = document.getElementById("status");
   let running = 0;
 
   async function write(name, number, box) {
@@ -151,7 +162,7 @@ function play(form) {
     if (model instanceof Error) return problem(words.broken.replace("{file}", `weights/${name}.js`));
     const chars = [...form.elements.prompt.value.replaceAll("\\n", "\n")];
     const unknown = chars.filter((char) => !model.ids.has(char));
-    if (!chars.length || unknown.length) return problem(words.unknown.replace("{chars}", unknown.join(" ")));
+    if (!chars.length || unknown.length) return problem(words.unknown.replace("{chars}", [...new Set(unknown)].join(" ")));
     const text = element("p", { className: "poem" }), likeliest = element("ol", { className: "likeliest" });
     const maps = element("div", { className: "maps", tabIndex: 0, role: "group", ariaLabel: words.maps });
     const rows = element("tbody"), table = element("div", { className: "wide" }, element("table", {}, rows));
@@ -170,27 +181,32 @@ function play(form) {
       const show = () => likeliest.replaceChildren(...cells("li"));
       show();
       rows.append(element("tr", {}, element("th", { scope: "row" }, shown(model.chars[id])), ...cells("td")));
-      maps.replaceChildren(...(form.elements.maps.checked ? attentionTable(model, chars, words) : []));
       chars.push(model.chars[id]);
       text.append(element("span", { title: `${(100 * probs[id]).toFixed(1)} %`, onclick: show }, model.chars[id]));
       const ids = chars.map((char) => model.ids.get(char));
       logits = model.position < model.block_size && model.version > 1 ? model.feed(id) : model.read(ids);
       await new Promise((resolve) => setTimeout(resolve)); // let the page show it
     }
+    if (form.elements.maps.checked) maps.append(...attentionTable(model, chars, words));
     box.dataset.done = "true";
   }
 
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    const number = ++running;
+    const number = ++running, writers = [];
     stage.replaceChildren();
     for (const { value, labels } of form.querySelectorAll("input[name=version]:checked")) {
       const box = element("div", { className: "text" }, element("p", {}, words.loading));
       stage.append(element("section", { id: `writes-${value}` }, element("h2", {}, labels[0].textContent), box));
-      write(value, number, box);
+      writers.push(write(value, number, box));
     }
+    status.textContent = writers.length ? "" : words.choose;
+    if (writers.length) Promise.all(writers).then(() => number === running && (status.textContent = words.done));
   });
-  form.querySelector("[type=button]").addEventListener("click", () => running++);
+  form.querySelector("[type=button]").addEventListener("click", () => {
+    running++;
+    status.textContent = words.stopped;
+  });
 }
 
 for (const form of document.querySelectorAll("form.play")) play(form);
