@@ -119,7 +119,7 @@ def pairs(old, new):
 
 
 def diff(version):
-    """Return [(name, folded, rows)] of the definitions of a version beside those before it.
+    """Return [{name, folded, rows}] of the definitions of a version beside those before it.
 
     A row is a dict: old and new, HTML or None, their line numbers, and code, the new line's text.
     """
@@ -153,7 +153,12 @@ def diff(version):
                     "notes": [],
                 }
             )
-        result += [{"name": name, "folded": folded, "rows": part} for folded, part in fold(rows)]
+        for folded, part in fold(rows):
+            if result and folded and result[-1]["folded"]:
+                result[-1]["name"] += f", {name}"
+                result[-1]["rows"] += part
+            else:
+                result.append({"name": name, "folded": folded, "rows": part})
     return result
 
 
