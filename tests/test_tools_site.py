@@ -1,6 +1,7 @@
 """tools/site.py: the pages that it writes, and the model in JavaScript against PyTorch's."""
 
 import importlib.util
+import itertools
 import json
 import re
 import shutil
@@ -91,6 +92,18 @@ def test_every_version_has_a_page_in_both_languages_and_no_link_is_dead(folder):
         assert not re.findall(r'src="http|<link[^>]+http', text)  # nothing is loaded from elsewhere
         assert len(re.findall("<h1", text)) == 1 and "<title>" in text and "<html lang=" in text
         assert len(text.encode()) < 200_000
+
+
+@pytest.mark.parametrize("name", ["index", "v01", "v07", "play", "glossary"])
+def test_a_page_is_valid_html_with_headings_in_order(folder, name):
+    html5lib = pytest.importorskip("html5lib", reason="needs tools/site/requirements.txt")
+    for language in ("en", "zh-CN"):
+        text = (folder / language / f"{name}.html").read_text(encoding="utf-8")
+        html5lib.HTMLParser(strict=True).parse(text)  # raises at the first error
+        levels = [int(level) for level in re.findall(r"<h([1-6])", text)]
+        assert all(level <= before + 1 for before, level in itertools.pairwise(levels))
+        ids = re.findall(r' id="([^"]+)"', text)
+        assert len(ids) == len(set(ids))
 
 
 def test_the_diff_puts_old_and_new_side_by_side_and_marks_what_changed():
