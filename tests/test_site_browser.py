@@ -31,21 +31,20 @@ def browser():
 
     with sync_playwright() as p:
         browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
+        yield browser.new_context(offline=True, reduced_motion="reduce")
         browser.close()
 
 
 @pytest.fixture
 def page(browser):
     """A page without a network; what it asks for elsewhere or complains of fails the test."""
-    context = browser.new_context(offline=True, reduced_motion="reduce")
-    page, wrong = context.new_page(), []
+    page, wrong = browser.new_page(), []
     page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("request", lambda r: r.url.startswith("file:") or wrong.append(r.url))
     page.wrong = wrong
     yield page
-    context.close()
+    page.close()
     assert not wrong
 
 

@@ -7,6 +7,7 @@ Source text is all that is read; only import_script() imports one.
 
 import ast
 import difflib
+import functools
 import importlib
 import json
 import re
@@ -65,6 +66,7 @@ def read_script(step, root=ROOT):
     return (root / step.file).read_text(encoding="utf-8")
 
 
+@functools.cache
 def split_docstring(source):
     """Return the text up to the end of the module docstring, and the text below it."""
     lines = source.splitlines(keepends=True)
