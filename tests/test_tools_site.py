@@ -117,6 +117,11 @@ def test_the_diff_puts_old_and_new_side_by_side_and_marks_what_changed():
     assert all(row["old"] and "<mark>" in row["new"] for row in changed)
 
 
+def test_what_is_gone_stands_where_it_stood():
+    names = [part["name"] for part in site.diff(13)]
+    assert names.index("Head") == names.index("MultiHeadAttention") - 1
+
+
 def test_an_explanation_of_a_line_that_nobody_has_is_an_error():
     with pytest.raises(SystemExit, match="no new line has 'x = 3'"):
         site.place_notes(site.diff(7), [("x = 3", "")], "v07.md")

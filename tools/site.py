@@ -90,7 +90,10 @@ def changed_characters(old, new):
         if kind != "equal":
             for side, (begin, end) in enumerate((ends[:2], ends[2:])):
                 start = sum(map(len, words[side][:begin]))
-                marked[side].update(range(start, start + sum(map(len, words[side][begin:end]))))
+                for word in words[side][begin:end]:
+                    if not word.isspace():
+                        marked[side].update(range(start, start + len(word)))
+                    start += len(word)
     return marked
 
 
@@ -131,8 +134,12 @@ def diff(version):
     colours = [coloured(body) for body in bodies]
     plain = [body.splitlines() for body in bodies]
     before, after = map(spans, sources)
-    parts = [(name, *before.get(name, (0, 0)), *ends) for name, ends in after.items()]
-    parts += [(name, *ends, 0, 0) for name, ends in before.items() if name not in after]
+    names, followed_by = list(after), None
+    for name in reversed(before):  # what is gone stands where it stood, before what followed it
+        if name not in after:
+            names.insert(names.index(followed_by), name)
+        followed_by = name
+    parts = [(name, *before.get(name, (0, 0)), *after.get(name, (0, 0))) for name in names]
     result = []
     for name, i1, i2, j1, j2 in parts:
         rows = []
@@ -238,6 +245,7 @@ def html_from(markdown, language):
     html = re.sub(r'<a href="(.+?)">(.+?)</a>', link, html)
     html = re.sub(r'<img src="[^"]*?([\w.-]+\.svg)"', r'<img src="../images/\1"', html)
     html = re.sub(r"<th[^>]*></th>", "<td></td>", html)
+    html = re.sub(r"<p><strong>([^<]+?)\.?</strong></p>", r"<h2>\1</h2>", html)
     html = html.replace("<table>", '<div class="wide"><table>').replace(
         "</table>", "</table></div>"
     )

@@ -31,7 +31,7 @@ for (const button of document.querySelectorAll(".folded button")) {
 document.addEventListener("keydown", (event) => {
   if (event.target.matches("input, circle") || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
   const rel = { ArrowLeft: "prev", ArrowRight: "next" }[event.key];
-  const link = rel && !event.target.closest(".diff-frame") && document.querySelector(`a[rel=${rel}]`);
+  const link = rel && document.querySelector(`a[rel=${rel}]`);
   if (link) link.click();
 });
 
