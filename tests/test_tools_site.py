@@ -61,14 +61,17 @@ def test_the_model_in_javascript_computes_what_pytorch_does(version, tmp_path, m
     site.write_weights("m.pt", "m", version, tmp_path)
     weights = (tmp_path / "m.js").read_text(encoding="utf-8")
     ids = torch.randint(VOCAB, (11,))
-    for part in (ids[:1], ids[:5], ids[:8], ids):
-        logits = javascript(weights, f"Array.from(m.read({part.tolist()}))")
-        wanted = model(part[None, -8:])[0][0, -1]
+    texts = [ids[:1], ids[:5], ids[:8], ids]
+    script = "%s.map((ids) => [Array.from(m.read(ids)), m.attention])"
+    results = javascript(weights, script % json.dumps([text.tolist() for text in texts]))
+    for text, (logits, looks) in zip(texts, results, strict=True):
+        window = text[None, -8:]
+        wanted = model(window)[0][0, -1]
         torch.testing.assert_close(torch.tensor(logits), wanted, atol=1e-3, rtol=1e-5)
-    looks = javascript(weights, f"(m.read({ids.tolist()}), m.attention)")
-    for name, wanted in xray.look(loaded(version), model, ids[None, -8:])[1].items():
-        found = torch.tensor([look[name] + [0] * (8 - len(look[name])) for look in looks])
-        torch.testing.assert_close(found, wanted, atol=1e-3, rtol=1e-5)
+        for name, wanted in xray.look(loaded(version), model, window)[1].items():
+            rows = [look[name] + [0.0] * (len(looks) - len(look[name])) for look in looks]
+            rows = torch.tensor(rows, dtype=torch.float32)
+            torch.testing.assert_close(rows, wanted, atol=1e-3, rtol=1e-5)
 
 
 @needs_node
