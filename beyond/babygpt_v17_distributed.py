@@ -57,7 +57,7 @@ class Config:
     n_layer: PositiveInt = 6  # blocks, one after the other
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2  # part of the values zeroed in training
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the matrix products in training
-    compile: bool = False  # translate the model first: takes a minute, and a C++ compiler on a CPU
+    compile: bool = False  # translate the model first: takes a while, and a C++ compiler on a CPU
     accumulate: PositiveInt = 1  # parts of its share that a process computes one after the other
     # record runs in ./wandb, send them to the website as well (after `wandb login`), or neither
     wandb_mode: Literal["offline", "online", "disabled"] = os.getenv("WANDB_MODE") or "offline"
