@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
-from conftest import ROOT, loaded
+from conftest import ROOT, TEXT, data_of, loaded, new_model, small
 
 sys.path.insert(0, str(ROOT / "tools"))
 import charts
@@ -73,6 +73,17 @@ def test_a_model_is_kept_in_half_precision_and_judged_as_it_is_kept(folder, monk
     v15 = loaded(15)
     model, _ = v15.load_checkpoint(kept, v15.Config(prompts=(), device="cpu"))
     assert all(value.dtype == torch.float32 for value in model.state_dict().values())
+
+
+def test_the_model_that_is_judged_is_the_one_in_half_precision(tmp_path):
+    v15 = loaded(15)
+    model, config, file = new_model(v15), small(v15), tmp_path / "kept.pt"
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    measure.keep_half(v15, model, v15.Tokenizer(TEXT), config, data_of(v15, config), file)
+    after = torch.load(file, weights_only=True)["model"]
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name].half().float())
+        assert torch.equal(value, after[name].float())
 
 
 def test_a_line_to_be_replaced_must_stand_there_once():
