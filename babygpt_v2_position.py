@@ -1,12 +1,14 @@
-"""BabyGPT v1: a bigram language model.
+"""BabyGPT v2: position embedding.
 
-The first of twelve scripts that grow a GPT one idea at a time. They learn to write ci, Chinese
-lyric poems. This one turns a learned vector of the current character into a score for every
-character that could come next, so all it can learn is which character follows which.
+Same as v1, plus a second embedding: each of the `block_size` positions of a window has a vector of
+its own, which is added to the vector of the character there.
 
-Run:    python babygpt_v1.py
-Expect: val loss 5.04 (5.04 to 5.05) after 1600 steps, seeds 1337 to 1339
-Next:   git diff --no-index babygpt_v1.py babygpt_v2_position.py
+Why: attention (v3) sees no order by itself; this is how it will know 春江水 from 江春水. Alone it
+is of no use, since windows are cut anywhere: a position says nothing about the next character.
+
+Run:    python babygpt_v2_position.py
+Expect: val loss 5.06 (5.06 to 5.07) after 1600 steps, seeds 1337 to 1339
+Next:   git diff --no-index babygpt_v2_position.py babygpt_v3_self_attention.py
 """
 
 import math
@@ -87,12 +89,17 @@ class BabyGPT(nn.Module):
 
     def __init__(self, config, vocab_size):
         super().__init__()
+        self.block_size = config.block_size
         self.token_embedding_table = nn.Embedding(vocab_size, config.n_embed)
+        self.position_embedding_table = nn.Embedding(config.block_size, config.n_embed)
         self.lm_head = nn.Linear(config.n_embed, vocab_size)  # lm: language model
 
     def forward(self, ids, targets=None):
         """Return logits (B, T, vocab_size) for ids (B, T), and the mean loss against targets."""
         x = self.token_embedding_table(ids)  # (B, T, C)
+        # Which character, plus at which position: the same vectors for every window of the batch
+        positions = torch.arange(ids.shape[1], device=ids.device)  # (T,)
+        x = x + self.position_embedding_table(positions)  # (B, T, C) + (T, C)
         logits = self.lm_head(x)  # (B, T, vocab_size), a score for each possible next character
         # Softmax turns scores into probabilities p; the loss is the mean of -log(p of what comes)
         loss = None if targets is None else F.cross_entropy(logits.flatten(0, 1), targets.flatten())
@@ -102,7 +109,8 @@ class BabyGPT(nn.Module):
     def generate(self, ids, max_new_tokens):
         """Return ids (B, T), of any length T, continued by sampling to (B, T + max_new_tokens)."""
         for _ in range(max_new_tokens):
-            logits, _ = self(ids)  # (B, T, vocab_size)
+            # There is no vector for a position beyond block_size: keep the last characters only
+            logits, _ = self(ids[:, -self.block_size :])  # (B, T, vocab_size)
             probs = F.softmax(logits[:, -1], dim=-1)  # (B, vocab_size), of the last position
             next_id = torch.multinomial(probs, num_samples=1)  # (B, 1), drawn by probability
             ids = torch.cat([ids, next_id], dim=1)  # (B, T + 1)
