@@ -1,14 +1,14 @@
-"""BabyGPT v2: position embedding.
+"""BabyGPT v3: one head of causal self-attention.
 
-Same as v1, plus a second embedding: each of the `block_size` positions of a window has a vector of
-its own, which is added to the vector of the character there.
+Same as v2, plus `Head`: each position compares what it looks for (`query`) with what every position
+up to it offers (`key`), and takes in most of what the best matches pass on (`value`).
 
-Why: attention (v3) sees no order by itself; this is how it will know 春江水 from 江春水. Alone it
-is of no use, since windows are cut anywhere: a position says nothing about the next character.
+Why: up to v2 a character is predicted from one character alone. Attention is the only part of a
+GPT in which positions exchange anything: here the earlier characters begin to count.
 
-Run:    python babygpt_v2_position.py
-Expect: val loss 5.06 (5.06 to 5.07) after 1600 steps, seeds 1337 to 1339
-Next:   git diff --no-index babygpt_v2_position.py babygpt_v3_self_attention.py
+Run:    python babygpt_v3_self_attention.py
+Expect: val loss 5.02 (5.01 to 5.02) after 1600 steps, seeds 1337 to 1339
+Next:   git diff --no-index babygpt_v3_self_attention.py babygpt_v4_multihead_attention.py
 """
 
 import math
@@ -84,6 +84,32 @@ def get_batch(ids, starts, config):
     return windows[:, :-1], windows[:, 1:]  # each target is the character after its input
 
 
+class Head(nn.Module):
+    """One head of causal self-attention (Vaswani et al., "Attention Is All You Need", 2017)."""
+
+    def __init__(self, config, head_size):
+        super().__init__()
+        self.key = nn.Linear(config.n_embed, head_size, bias=False)
+        self.query = nn.Linear(config.n_embed, head_size, bias=False)
+        self.value = nn.Linear(config.n_embed, head_size, bias=False)
+        # The mask, 1 where a row may look: it moves with the model, neither trained nor saved
+        tril = torch.tril(torch.ones(config.block_size, config.block_size))
+        self.register_buffer("tril", tril, persistent=False)
+
+    def forward(self, x):
+        """Return a mix of the values up to each position of x (B, T, C), (B, T, head_size)."""
+        T = x.shape[1]
+        key = self.key(x)  # (B, T, head_size), what each position offers
+        query = self.query(x)  # (B, T, head_size), what each position looks for
+        value = self.value(x)  # (B, T, head_size), what each position passes on
+        # Unscaled, the scores would grow with head_size, and softmax would pick one position alone
+        scores = query @ key.transpose(-2, -1) * key.shape[-1] ** -0.5  # (B, T, T)
+        # The future is masked: its weight becomes exp(-inf) = 0
+        scores = scores.masked_fill(self.tril[:T, :T] == 0, float("-inf"))  # (B, T, T)
+        weights = F.softmax(scores, dim=-1)  # (B, T, T), each row sums to 1
+        return weights @ value  # (B, T, head_size)
+
+
 class BabyGPT(nn.Module):
     """Predicts for each character of a text which one comes next."""
 
@@ -92,6 +118,7 @@ class BabyGPT(nn.Module):
         self.block_size = config.block_size
         self.token_embedding_table = nn.Embedding(vocab_size, config.n_embed)
         self.position_embedding_table = nn.Embedding(config.block_size, config.n_embed)
+        self.sa = Head(config, config.n_embed)
         self.lm_head = nn.Linear(config.n_embed, vocab_size)  # lm: language model
 
     def forward(self, ids, targets=None):
@@ -100,6 +127,7 @@ class BabyGPT(nn.Module):
         # Which character, plus at which position: the same vectors for every window of the batch
         positions = torch.arange(ids.shape[1], device=ids.device)  # (T,)
         x = x + self.position_embedding_table(positions)  # (B, T, C) + (T, C)
+        x = self.sa(x)  # (B, T, C)
         logits = self.lm_head(x)  # (B, T, vocab_size), a score for each possible next character
         # Softmax turns scores into probabilities p; the loss is the mean of -log(p of what comes)
         loss = None if targets is None else F.cross_entropy(logits.flatten(0, 1), targets.flatten())
