@@ -1,14 +1,14 @@
-"""BabyGPT v3: one head of causal self-attention.
+"""BabyGPT v4: several heads in parallel.
 
-Same as v2, plus `Head`: each position compares what it looks for (`query`) with what every position
-up to it offers (`key`), and takes in most of what the best matches pass on (`value`).
+Same as v3, except that `n_head` smaller heads work side by side (`MultiHeadAttention`). Each has
+`head_size = n_embed // n_head`, so that their outputs, concatenated, are `n_embed` wide again.
 
-Why: up to v2 a character is predicted from one character alone. Attention is the only part of a
-GPT in which positions exchange anything: here the earlier characters begin to count.
+Why: one head has one way to look back: its weights sum to 1. Several can look for several things
+at once, with no more parameters than one wide head.
 
-Run:    python babygpt_v3_self_attention.py
-Expect: val loss 5.02 (5.01 to 5.02) after 1600 steps, seeds 1337 to 1339
-Next:   git diff --no-index babygpt_v3_self_attention.py babygpt_v4_multihead_attention.py
+Run:    python babygpt_v4_multihead_attention.py
+Expect: val loss 4.93 (4.92 to 4.95) after 1600 steps, seeds 1337 to 1339
+Next:   git diff --no-index babygpt_v4_multihead_attention.py babygpt_v5_feedforward.py
 """
 
 import math
@@ -43,6 +43,7 @@ class Config:
     learning_rate: PositiveFloat = 3e-3  # about how far a step moves a parameter, at the peak
     block_size: PositiveInt = 8  # characters in a window, the longest context (from v3 on): T
     n_embed: PositiveInt = 128  # embedding size, numbers in the vector of a character: C
+    n_head: PositiveInt = 4  # attention heads, which share n_embed evenly
 
 
 class Tokenizer:
@@ -110,6 +111,19 @@ class Head(nn.Module):
         return weights @ value  # (B, T, head_size)
 
 
+class MultiHeadAttention(nn.Module):
+    """Several heads side by side: each can look for something else."""
+
+    def __init__(self, config):
+        super().__init__()
+        head_size = config.n_embed // config.n_head
+        self.heads = nn.ModuleList([Head(config, head_size) for _ in range(config.n_head)])
+
+    def forward(self, x):
+        """Return (B, T, C) for x (B, T, C), a part of it from each head."""
+        return torch.cat([head(x) for head in self.heads], dim=-1)  # (B, T, n_head * head_size)
+
+
 class BabyGPT(nn.Module):
     """Predicts for each character of a text which one comes next."""
 
@@ -118,7 +132,7 @@ class BabyGPT(nn.Module):
         self.block_size = config.block_size
         self.token_embedding_table = nn.Embedding(vocab_size, config.n_embed)
         self.position_embedding_table = nn.Embedding(config.block_size, config.n_embed)
-        self.sa = Head(config, config.n_embed)
+        self.sa = MultiHeadAttention(config)
         self.lm_head = nn.Linear(config.n_embed, vocab_size)  # lm: language model
 
     def forward(self, ids, targets=None):
@@ -201,6 +215,8 @@ def main(argv=None):
     config = tyro.cli(Config, args=argv, use_underscores=True)  # None: from the command line
     if not getattr(torch, config.device).is_available():  # as torch.cuda.is_available()
         sys.exit(f"error: --device {config.device}: not available on this machine")
+    if config.n_embed % config.n_head:
+        sys.exit(f"error: --n_embed {config.n_embed}: not divisible by --n_head {config.n_head}")
     torch.manual_seed(config.seed)
     tokenizer, data = load_data(config)
     vocab_size = len(tokenizer.chars)
