@@ -1,14 +1,14 @@
-"""BabyGPT v4: several heads in parallel.
+"""BabyGPT v5: feed-forward network.
 
-Same as v3, except that `n_head` smaller heads work side by side (`MultiHeadAttention`). Each has
-`head_size = n_embed // n_head`, so that their outputs, concatenated, are `n_embed` wide again.
+Same as v4, plus `FeedForward` after attention: two linear layers, four times wider inside, with a
+ReLU between. It works on each position by itself.
 
-Why: one head has one way to look back: its weights sum to 1. Several can look for several things
-at once, with no more parameters than one wide head.
+Why: attention only mixes what is there, by weighted sums. The feed-forward network lets each
+position compute something new from what it has gathered.
 
-Run:    python babygpt_v4_multihead_attention.py
-Expect: val loss 4.93 (4.92 to 4.95) after 1600 steps, seeds 1337 to 1339
-Next:   git diff --no-index babygpt_v4_multihead_attention.py babygpt_v5_feedforward.py
+Run:    python babygpt_v5_feedforward.py
+Expect: val loss 4.90 (4.88 to 4.91) after 1600 steps, seeds 1337 to 1339
+Next:   git diff --no-index babygpt_v5_feedforward.py babygpt_v6_block.py
 """
 
 import math
@@ -124,6 +124,22 @@ class MultiHeadAttention(nn.Module):
         return torch.cat([head(x) for head in self.heads], dim=-1)  # (B, T, n_head * head_size)
 
 
+class FeedForward(nn.Module):
+    """Two linear layers with a ReLU between, for each position on its own."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Linear(config.n_embed, 4 * config.n_embed),
+            nn.ReLU(),
+            nn.Linear(4 * config.n_embed, config.n_embed),
+        )
+
+    def forward(self, x):
+        """Return (B, T, C) for x (B, T, C), by way of (B, T, 4 * C)."""
+        return self.net(x)
+
+
 class BabyGPT(nn.Module):
     """Predicts for each character of a text which one comes next."""
 
@@ -133,6 +149,7 @@ class BabyGPT(nn.Module):
         self.token_embedding_table = nn.Embedding(vocab_size, config.n_embed)
         self.position_embedding_table = nn.Embedding(config.block_size, config.n_embed)
         self.sa = MultiHeadAttention(config)
+        self.ffwd = FeedForward(config)
         self.lm_head = nn.Linear(config.n_embed, vocab_size)  # lm: language model
 
     def forward(self, ids, targets=None):
@@ -142,6 +159,7 @@ class BabyGPT(nn.Module):
         positions = torch.arange(ids.shape[1], device=ids.device)  # (T,)
         x = x + self.position_embedding_table(positions)  # (B, T, C) + (T, C)
         x = self.sa(x)  # (B, T, C)
+        x = self.ffwd(x)  # (B, T, C)
         logits = self.lm_head(x)  # (B, T, vocab_size), a score for each possible next character
         # Softmax turns scores into probabilities p; the loss is the mean of -log(p of what comes)
         loss = None if targets is None else F.cross_entropy(logits.flatten(0, 1), targets.flatten())
