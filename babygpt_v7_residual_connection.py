@@ -1,14 +1,14 @@
-"""BabyGPT v6: Block.
+"""BabyGPT v7: residual connections.
 
-Same as v5, except that attention and feed-forward are packaged as a `Block`, and `n_layer` blocks
-follow one another.
+Same as v6, except that a block adds what it computes to what it was given: `x = x + self.sa(x)`.
 
-Why: what one block has found, the next can build on: depth is what makes a network deep. But expect
-a surprise: three blocks do far worse than one. The answer is v7.
+Why: in v6 everything must pass through every layer, and so must the gradient on its way back. The
+sum is a direct path past all of them: a layer only has to add what is missing, and depth begins
+to pay (He et al., "Deep Residual Learning for Image Recognition", 2015).
 
-Run:    python babygpt_v6_block.py
-Expect: val loss 6.02 (5.68 to 6.21) after 1600 steps, seeds 1337 to 1339
-Next:   git diff --no-index babygpt_v6_block.py babygpt_v7_residual_connection.py
+Run:    python babygpt_v7_residual_connection.py
+Expect: val loss 4.74 (4.74 to 4.75) after 1600 steps, seeds 1337 to 1339
+Next:   git diff --no-index babygpt_v7_residual_connection.py babygpt_v8_projection.py
 """
 
 import math
@@ -151,8 +151,8 @@ class Block(nn.Module):
 
     def forward(self, x):
         """Return (B, T, C) for x (B, T, C)."""
-        x = self.sa(x)
-        x = self.ffwd(x)
+        x = x + self.sa(x)
+        x = x + self.ffwd(x)
         return x
 
 
