@@ -1,14 +1,13 @@
-"""BabyGPT v7: residual connections.
+"""BabyGPT v8: output projection.
 
-Same as v6, except that a block adds what it computes to what it was given: `x = x + self.sa(x)`.
+Same as v7, plus a linear layer, `proj`, after the concatenated heads.
 
-Why: in v6 everything must pass through every layer, and so must the gradient on its way back. The
-sum is a direct path past all of them: a layer only has to add what is missing, and depth begins
-to pay (He et al., "Deep Residual Learning for Image Recognition", 2015).
+Why: concatenated, each head writes to its own quarter of the vector and to no other. The projection
+mixes them, so that every head can add to every part of the sum that v7 introduced.
 
-Run:    python babygpt_v7_residual_connection.py
-Expect: val loss 4.74 (4.74 to 4.75) after 1600 steps, seeds 1337 to 1339
-Next:   git diff --no-index babygpt_v7_residual_connection.py babygpt_v8_projection.py
+Run:    python babygpt_v8_projection.py
+Expect: val loss 4.68 (4.67 to 4.69) after 1600 steps, seeds 1337 to 1339
+Next:   git diff --no-index babygpt_v8_projection.py babygpt_v9_layer_norm.py
 """
 
 import math
@@ -119,10 +118,12 @@ class MultiHeadAttention(nn.Module):
         super().__init__()
         head_size = config.n_embed // config.n_head
         self.heads = nn.ModuleList([Head(config, head_size) for _ in range(config.n_head)])
+        self.proj = nn.Linear(config.n_embed, config.n_embed)
 
     def forward(self, x):
         """Return (B, T, C) for x (B, T, C), a part of it from each head."""
-        return torch.cat([head(x) for head in self.heads], dim=-1)  # (B, T, n_head * head_size)
+        x = torch.cat([head(x) for head in self.heads], dim=-1)  # (B, T, n_head * head_size)
+        return self.proj(x)  # (B, T, C)
 
 
 class FeedForward(nn.Module):
