@@ -1,13 +1,14 @@
-"""BabyGPT v8: output projection.
+"""BabyGPT v9: LayerNorm.
 
-Same as v7, plus a linear layer, `proj`, after the concatenated heads.
+Same as v8, plus a LayerNorm before each part of a block (`ln1`, `ln2`) and before `lm_head`.
 
-Why: concatenated, each head writes to its own quarter of the vector and to no other. The projection
-mixes them, so that every head can add to every part of the sum that v7 introduced.
+Why: whatever the sum has become, each layer now reads vectors of mean 0 and variance 1 (Ba et al.,
+"Layer Normalization", 2016), and training bears higher rates. It stands before the layer, not on
+the sum as in the Transformer of 2017: so the direct path of v7 stays free.
 
-Run:    python babygpt_v8_projection.py
-Expect: val loss 4.68 (4.67 to 4.69) after 1600 steps, seeds 1337 to 1339
-Next:   git diff --no-index babygpt_v8_projection.py babygpt_v9_layer_norm.py
+Run:    python babygpt_v9_layer_norm.py
+Expect: val loss 4.66 (4.65 to 4.67) after 1600 steps, seeds 1337 to 1339
+Next:   git diff --no-index babygpt_v9_layer_norm.py babygpt_v10_dropout.py
 """
 
 import math
@@ -147,13 +148,15 @@ class Block(nn.Module):
 
     def __init__(self, config):
         super().__init__()
+        self.ln1 = nn.LayerNorm(config.n_embed)
         self.sa = MultiHeadAttention(config)
+        self.ln2 = nn.LayerNorm(config.n_embed)
         self.ffwd = FeedForward(config)
 
     def forward(self, x):
         """Return (B, T, C) for x (B, T, C)."""
-        x = x + self.sa(x)
-        x = x + self.ffwd(x)
+        x = x + self.sa(self.ln1(x))
+        x = x + self.ffwd(self.ln2(x))
         return x
 
 
@@ -166,6 +169,7 @@ class BabyGPT(nn.Module):
         self.token_embedding_table = nn.Embedding(vocab_size, config.n_embed)
         self.position_embedding_table = nn.Embedding(config.block_size, config.n_embed)
         self.blocks = nn.Sequential(*[Block(config) for _ in range(config.n_layer)])
+        self.ln_final = nn.LayerNorm(config.n_embed)
         self.lm_head = nn.Linear(config.n_embed, vocab_size)  # lm: language model
 
     def forward(self, ids, targets=None):
@@ -174,7 +178,7 @@ class BabyGPT(nn.Module):
         # Which character, plus at which position: the same vectors for every window of the batch
         positions = torch.arange(ids.shape[1], device=ids.device)  # (T,)
         x = x + self.position_embedding_table(positions)  # (B, T, C) + (T, C)
-        x = self.blocks(x)  # (B, T, C)
+        x = self.ln_final(self.blocks(x))  # (B, T, C)
         logits = self.lm_head(x)  # (B, T, vocab_size), a score for each possible next character
         # Softmax turns scores into probabilities p; the loss is the mean of -log(p of what comes)
         loss = None if targets is None else F.cross_entropy(logits.flatten(0, 1), targets.flatten())
