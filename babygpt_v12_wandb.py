@@ -1,27 +1,29 @@
-"""BabyGPT v11: scale.
+"""BabyGPT v12: an experiment on record.
 
-Same as v10, except for default values: a context of 256 characters instead of 8, six blocks of six
-heads, three times the width, more dropout, three times the steps, each on 32 times the characters,
-at a tenth of the learning rate. The model's code is unchanged.
+Same as v11, plus Weights & Biases tracking, and the best model kept in a file to sample from. Runs
+are recorded in ./wandb, without an account; `--wandb_mode online` sends them to the website, too.
 
-Why: eight characters are one line of verse. With 256 the model sees a whole poem and its tune. It
-takes a GPU, or many hours on a CPU.
+Why: after hours of training one wants to see how it went, and to keep the model.
 
-Run:    python babygpt_v11_hyper_params.py
+Run:    python babygpt_v12_wandb.py
 Laptop: add --block_size 64 --n_embed 128 --n_head 4 --n_layer 4 --batch_size 32 --max_iters 1000
             --learning_rate 6e-3 --dropout 0
+Sample: python babygpt_v12_wandb.py --sample FILE.pt --prompts 明月 东风
 Expect: val loss 4.35 (4.33 to 4.38) after 1000 steps, seeds 1337 to 1339 (laptop)
-Next:   git diff --no-index babygpt_v11_hyper_params.py babygpt_v12_wandb.py
 """
 
 import math
+import os
 import sys
+import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
 import torch.nn as nn
 import tyro
+import wandb
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch.nn import functional as F
@@ -49,6 +51,9 @@ class Config:
     n_head: PositiveInt = 6  # attention heads, which share n_embed evenly
     n_layer: PositiveInt = 6  # blocks, one after the other
     dropout: float = 0.2  # part of the values zeroed in training, from 0 to below 1
+    wandb_mode: str = os.getenv("WANDB_MODE") or "offline"  # in ./wandb; or online, or disabled
+    checkpoint_path: str = time.strftime(f"{Path(__file__).stem}_%Y%m%d_%H%M%S.pt")  # best model
+    sample: str = ""  # checkpoint to sample from, with the shape it has, instead of training
 
 
 class Tokenizer:
@@ -218,8 +223,48 @@ def estimate_loss(model, data, config):
     return losses
 
 
-def train(model, data, config):
-    """Take max_iters steps, evaluating on the way. Ctrl-C ends the training early."""
+def save_checkpoint(model, tokenizer, config, val_loss):
+    """Write the model to checkpoint_path: whole or not at all, whenever the script is killed."""
+    shape = {name: getattr(config, name) for name in ("block_size", "n_embed", "n_head", "n_layer")}
+    saved = {"shape": shape, "chars": tokenizer.chars, "model": model.state_dict()}
+    path = Path(f"{config.checkpoint_path}.tmp")
+    try:
+        torch.save({**saved, "val_loss": val_loss}, path)
+        path.replace(config.checkpoint_path)
+    except (OSError, RuntimeError) as error:
+        path.unlink(missing_ok=True)
+        sys.exit(f"error: --checkpoint_path {config.checkpoint_path}: is the disk full? {error}")
+
+
+def load_checkpoint(path, config):
+    """Return the model saved at path, with the shape it has there, and its tokenizer."""
+    try:
+        saved = torch.load(path, map_location=config.device, weights_only=True)  # refuses code
+        tokenizer = Tokenizer(saved["chars"])
+        model = BabyGPT(replace(config, **saved["shape"]), len(tokenizer.chars))
+        model.load_state_dict(saved["model"])
+        print(f"model: {path}, val loss {saved['val_loss']:.4f}, {saved['shape']}")
+    except Exception as error:  # which one depends on what the file is
+        sys.exit(f"error: --sample {path}: broken, or of another version: {error!r:.200}")
+    if unknown := {c for prompt in config.prompts for c in prompt or [""]} - {*tokenizer.chars}:
+        sys.exit(f"error: --prompts: empty, or unknown to {path}: {sorted(unknown)}")
+    return model.to(config.device), tokenizer
+
+
+def train(model, data, config, tokenizer):
+    """Take max_iters steps, on record, keeping the best model. Ctrl-C ends the training early."""
+    try:
+        open(config.checkpoint_path, "x").close()  # takes the name; "x": if nobody has it
+    except OSError as error:
+        sys.exit(f"error: --checkpoint_path {config.checkpoint_path}: {error.strerror}")
+    try:
+        if config.wandb_mode == "online" and not wandb.login(prompt=False):
+            raise wandb.Error("needs `wandb login` first")
+        run = wandb.init(project="babygpt", mode=config.wandb_mode, config=asdict(config))
+    except Exception as error:  # of many kinds
+        os.remove(config.checkpoint_path)
+        sys.exit(f"error: --wandb_mode {config.wandb_mode} (or WANDB_MODE): {error}")
+    best, tokens, start = math.inf, 0, time.perf_counter()
     # AdamW moves each parameter a little against its gradient, so that the loss falls. The schedule
     # says how far: small steps first, large ones at the peak, ever finer ones towards the end
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
@@ -228,14 +273,24 @@ def train(model, data, config):
     for step in tqdm(range(last + 1), "Ctrl-C stops", leave=False, disable=None):  # terminals only
         try:
             if step % config.eval_interval == 0 or step == last:
+                speed = {"tokens_per_sec": tokens / (time.perf_counter() - start)} if tokens else {}
                 train_loss, val_loss = estimate_loss(model, data, config)
                 tqdm.write(f"step {step:5d}: train loss {train_loss:.4f}, val loss {val_loss:.4f}")
                 if not math.isfinite(train_loss + val_loss):
                     sys.exit(f"error: --learning_rate {config.learning_rate}: loss not finite")
+                if val_loss < best:
+                    save_checkpoint(model, tokenizer, config, val_loss)
+                    best = val_loss
+                try:
+                    run.log({"train_loss": train_loss, "val_loss": val_loss, **speed}, step=step)
+                except ConnectionError as error:  # its process has died
+                    tqdm.write(f"not tracked: {error}")
+                tokens, start = 0, time.perf_counter()
             if step >= last:
                 break
             starts = torch.randint(len(data["train"]) - config.block_size, (config.batch_size,))
             x, y = get_batch(data["train"], starts, config)  # starts at random: (B, T), (B, T)
+            tokens += x.numel()
             _, loss = model(x, y)
             optimizer.zero_grad()  # else backward() would add to the gradients of before
             loss.backward()  # gradients: how the loss changes with each parameter
@@ -265,13 +320,16 @@ def main(argv=None):
     if not 0 <= config.dropout < 1:
         sys.exit(f"error: --dropout {config.dropout}: expected from 0 to below 1")
     torch.manual_seed(config.seed)
+    if config.sample:
+        return sample(*load_checkpoint(config.sample, config), config)
     tokenizer, data = load_data(config)
     vocab_size = len(tokenizer.chars)
     model = BabyGPT(config, vocab_size).to(config.device)
     print(f"text: {sum(map(len, data.values())):,} characters, {vocab_size:,} distinct")
     print(f"model: {sum(p.numel() for p in model.parameters()):,} parameters, on {config.device}")
     print(f"guessing: loss ln({vocab_size}) = {math.log(vocab_size):.4f}")  # -log(1 / vocab_size)
-    train(model, data, config)
+    train(model, data, config, tokenizer)
+    model, tokenizer = load_checkpoint(config.checkpoint_path, config)
     sample(model, tokenizer, config)
     return model, tokenizer, config
 
