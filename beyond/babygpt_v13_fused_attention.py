@@ -1,15 +1,18 @@
-"""BabyGPT v12: an experiment on record.
+"""BabyGPT v13: fused attention.
 
-Same as v11, plus Weights & Biases tracking, and the best model kept in a file to sample from. Runs
-are recorded in ./wandb, without an account; `--wandb_mode online` sends them to the website, too.
+Same as v12, except that all heads are computed at once: one matrix product makes the queries, keys
+and values of every head, and one function of PyTorch does scores, scale, mask, softmax, dropout
+and mix. Up to rounding, what is computed is the same; `Head` is gone.
 
-Why: after hours of training one wants to see how it went, and to keep the model.
+Why: the queries, keys and values of six heads are eighteen small matrix products in each block, and
+each head writes and reads its (T, T) scores several times. One large product keeps a processor
+busier, and the function need not even store the scores (Dao et al., "FlashAttention", 2022). On a
+CPU that gains little, and with dropout nothing.
 
-Run:    python babygpt_v12_wandb.py
+Run:    python beyond/babygpt_v13_fused_attention.py
 Laptop: add --block_size 64 --n_embed 128 --n_head 4 --n_layer 4 --batch_size 32 --max_iters 1000
             --learning_rate 6e-3 --dropout 0
-Sample: python babygpt_v12_wandb.py --sample FILE.pt --prompts 明月 东风
-Expect: val loss 4.35 (4.33 to 4.38) after 1000 steps, seeds 1337 to 1339 (laptop)
+Next:   beyond/babygpt_v14_rotary_positions.py
 """
 
 import math
@@ -95,47 +98,25 @@ def get_batch(ids, starts, config):
     return windows[:, :-1], windows[:, 1:]  # each target is the character after its input
 
 
-class Head(nn.Module):
-    """One head of causal self-attention (Vaswani et al., "Attention Is All You Need", 2017)."""
-
-    def __init__(self, config, head_size):
-        super().__init__()
-        self.key = nn.Linear(config.n_embed, head_size, bias=False)
-        self.query = nn.Linear(config.n_embed, head_size, bias=False)
-        self.value = nn.Linear(config.n_embed, head_size, bias=False)
-        # The mask, 1 where a row may look: it moves with the model, neither trained nor saved
-        tril = torch.tril(torch.ones(config.block_size, config.block_size))
-        self.register_buffer("tril", tril, persistent=False)
-        self.dropout = nn.Dropout(config.dropout)
-
-    def forward(self, x):
-        """Return a mix of the values up to each position of x (B, T, C), (B, T, head_size)."""
-        T = x.shape[1]
-        key = self.key(x)  # (B, T, head_size), what each position offers
-        query = self.query(x)  # (B, T, head_size), what each position looks for
-        value = self.value(x)  # (B, T, head_size), what each position passes on
-        # Unscaled, the scores would grow with head_size, and softmax would pick one position alone
-        scores = query @ key.transpose(-2, -1) * key.shape[-1] ** -0.5  # (B, T, T)
-        # The future is masked: its weight becomes exp(-inf) = 0
-        scores = scores.masked_fill(self.tril[:T, :T] == 0, float("-inf"))  # (B, T, T)
-        weights = F.softmax(scores, dim=-1)  # (B, T, T), each row sums to 1
-        weights = self.dropout(weights)  # (B, T, T), in training some are zeroed
-        return weights @ value  # (B, T, head_size)
-
-
 class MultiHeadAttention(nn.Module):
     """Several heads side by side: each can look for something else."""
 
     def __init__(self, config):
         super().__init__()
-        head_size = config.n_embed // config.n_head
-        self.heads = nn.ModuleList([Head(config, head_size) for _ in range(config.n_head)])
+        self.n_head = config.n_head
+        self.qkv = nn.Linear(config.n_embed, 3 * config.n_embed, bias=False)  # of all heads
         self.proj = nn.Linear(config.n_embed, config.n_embed)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x):
         """Return (B, T, C) for x (B, T, C), a part of it from each head."""
-        x = torch.cat([head(x) for head in self.heads], dim=-1)  # (B, T, n_head * head_size)
+        B, T, C = x.shape
+        qkv = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head)  # cuts up the 3 * C numbers
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # 3 in front: each (B, n_head, T, head_size)
+        # The function below does all that Head did. Unlike nn.Dropout, it drops after eval(), too
+        dropout = self.dropout.p if self.training else 0.0  # train() and eval() set self.training
+        x = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
+        x = x.transpose(1, 2).reshape(B, T, C)  # T before the heads again, these side by side
         return self.dropout(self.proj(x))  # (B, T, C)
 
 
