@@ -1,18 +1,16 @@
-"""BabyGPT v13: fused attention.
+"""BabyGPT v14: rotary positions.
 
-Same as v12, except that all heads are computed at once: one matrix product makes the queries, keys
-and values of every head, and one function of PyTorch does scores, scale, mask, softmax, dropout
-and mix. Up to rounding, what is computed is the same; `Head` is gone.
+Same as v13, except that positions are not vectors added to the input, but angles: each head turns
+its queries and keys by angles that grow with the position (RoPE; Su et al., "RoFormer", 2021). The
+position embedding is gone.
 
-Why: the queries, keys and values of six heads are eighteen small matrix products in each block, and
-each head writes and reads its (T, T) scores several times. One large product keeps a processor
-busier, and the function need not even store the scores (Dao et al., "FlashAttention", 2022). On a
-CPU that gains little, and with dropout nothing.
+Why: of two positions, only the distance enters a score now. "Five characters after a comma" is the
+same wherever in the window it is.
 
-Run:    python beyond/babygpt_v13_fused_attention.py
+Run:    python beyond/babygpt_v14_rotary_positions.py
 Laptop: add --block_size 64 --n_embed 128 --n_head 4 --n_layer 4 --batch_size 32 --max_iters 1000
             --learning_rate 6e-3 --dropout 0
-Next:   beyond/babygpt_v14_rotary_positions.py
+Next:   beyond/babygpt_v15_kv_cache.py
 """
 
 import math
@@ -98,6 +96,18 @@ def get_batch(ids, starts, config):
     return windows[:, :-1], windows[:, 1:]  # each target is the character after its input
 
 
+def rotate(x):
+    """Turn the vectors x (..., T, head_size), each by angles that grow with its position."""
+    # Number i of the first half and number i of the second: a point (a, b) in plane i. From one
+    # position to the next, plane 0 turns by 1 radian (57 degrees), the last almost 1000 times less
+    T, half = x.shape[-2], x.shape[-1] // 2
+    speeds = 1000 ** -(torch.arange(half, device=x.device) / half)  # (half,)
+    angles = torch.arange(T, device=x.device)[:, None] * speeds  # (T, 1) * (half,): (T, half)
+    a, b = x.chunk(2, dim=-1)  # each (..., T, half)
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)  # the points (a, b), turned
+
+
 class MultiHeadAttention(nn.Module):
     """Several heads side by side: each can look for something else."""
 
@@ -112,7 +122,9 @@ class MultiHeadAttention(nn.Module):
         """Return (B, T, C) for x (B, T, C), a part of it from each head."""
         B, T, C = x.shape
         qkv = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head)  # cuts up the 3 * C numbers
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # 3 in front: each (B, n_head, T, head_size)
+        qkv = qkv.permute(2, 0, 3, 1, 4)  # 3 in front: each (B, n_head, T, head_size)
+        query, key = rotate(qkv[:2])  # but not value: position decides who is looked at
+        value = qkv[2]
         # The function below does all that Head did. Unlike nn.Dropout, it drops after eval(), too
         dropout = self.dropout.p if self.training else 0.0  # train() and eval() set self.training
         x = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
@@ -161,7 +173,6 @@ class BabyGPT(nn.Module):
         super().__init__()
         self.block_size = config.block_size
         self.token_embedding_table = nn.Embedding(vocab_size, config.n_embed)
-        self.position_embedding_table = nn.Embedding(config.block_size, config.n_embed)
         self.blocks = nn.Sequential(*[Block(config) for _ in range(config.n_layer)])
         self.ln_final = nn.LayerNorm(config.n_embed)
         self.lm_head = nn.Linear(config.n_embed, vocab_size)  # lm: language model
@@ -169,9 +180,6 @@ class BabyGPT(nn.Module):
     def forward(self, ids, targets=None):
         """Return logits (B, T, vocab_size) for ids (B, T), and the mean loss against targets."""
         x = self.token_embedding_table(ids)  # (B, T, C)
-        # Which character, plus at which position: the same vectors for every window of the batch
-        positions = torch.arange(ids.shape[1], device=ids.device)  # (T,)
-        x = x + self.position_embedding_table(positions)  # (B, T, C) + (T, C)
         x = self.ln_final(self.blocks(x))  # (B, T, C)
         logits = self.lm_head(x)  # (B, T, vocab_size), a score for each possible next character
         # Softmax turns scores into probabilities p; the loss is the mean of -log(p of what comes)
@@ -182,7 +190,7 @@ class BabyGPT(nn.Module):
     def generate(self, ids, max_new_tokens):
         """Return ids (B, T), of any length T, continued by sampling to (B, T + max_new_tokens)."""
         for _ in range(max_new_tokens):
-            # There is no vector for a position beyond block_size: keep the last characters only
+            # The model was trained on distances below block_size: keep the last characters only
             logits, _ = self(ids[:, -self.block_size :])  # (B, T, vocab_size)
             probs = F.softmax(logits[:, -1], dim=-1)  # (B, vocab_size), of the last position
             next_id = torch.multinomial(probs, num_samples=1)  # (B, 1), drawn by probability
@@ -296,8 +304,8 @@ def main(argv=None):
     config = tyro.cli(Config, args=argv, use_underscores=True)  # None: from the command line
     if not getattr(torch, config.device).is_available():  # as torch.cuda.is_available()
         sys.exit(f"error: --device {config.device}: not available on this machine")
-    if config.n_embed % config.n_head:
-        sys.exit(f"error: --n_embed {config.n_embed}: not divisible by --n_head {config.n_head}")
+    if config.n_embed % (2 * config.n_head):  # the numbers of a head are taken in pairs
+        sys.exit(f"error: --n_embed {config.n_embed}: no multiple of 2 * --n_head {config.n_head}")
     if not 0 <= config.dropout < 1:
         sys.exit(f"error: --dropout {config.dropout}: expected from 0 to below 1")
     torch.manual_seed(config.seed)
