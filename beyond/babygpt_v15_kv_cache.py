@@ -1,16 +1,16 @@
-"""BabyGPT v14: rotary positions.
+"""BabyGPT v15: a key-value cache.
 
-Same as v13, except that positions are not vectors added to the input, but angles: each head turns
-its queries and keys by angles that grow with the position (RoPE; Su et al., "RoFormer", 2021). The
-position embedding is gone.
+Same as v14, except that sampling keeps the keys and values of the characters that it has: until the
+window is full, a new character costs one position instead of all of them. Training is as before.
 
-Why: of two positions, only the distance enters a score now. "Five characters after a comma" is the
-same wherever in the window it is.
+Why: in a causal model nothing that comes later changes an earlier key or value, so computing them
+again for every character is wasted. Nearly every program that runs such a model has this cache.
 
-Run:    python beyond/babygpt_v14_rotary_positions.py
+Run:    python beyond/babygpt_v15_kv_cache.py
 Laptop: add --block_size 64 --n_embed 128 --n_head 4 --n_layer 4 --batch_size 32 --max_iters 1000
             --learning_rate 6e-3 --dropout 0
-Next:   beyond/babygpt_v15_kv_cache.py
+Sample: add --sample data/babygpt_evening.pt --prompts "浣溪沙 苏轼"
+Next:   beyond/babygpt_v16_mixed_precision.py
 """
 
 import math
@@ -96,16 +96,30 @@ def get_batch(ids, starts, config):
     return windows[:, :-1], windows[:, 1:]  # each target is the character after its input
 
 
-def rotate(x):
-    """Turn the vectors x (..., T, head_size), each by angles that grow with its position."""
+def rotate(x, start):
+    """Turn the vectors x (..., T, head_size) by their positions, start to start + T - 1."""
     # Number i of the first half and number i of the second: a point (a, b) in plane i. From one
     # position to the next, plane 0 turns by 1 radian (57 degrees), the last almost 1000 times less
     T, half = x.shape[-2], x.shape[-1] // 2
     speeds = 1000 ** -(torch.arange(half, device=x.device) / half)  # (half,)
-    angles = torch.arange(T, device=x.device)[:, None] * speeds  # (T, 1) * (half,): (T, half)
+    angles = torch.arange(start, start + T, device=x.device)[:, None] * speeds  # (T, half)
     a, b = x.chunk(2, dim=-1)  # each (..., T, half)
     cos, sin = angles.cos(), angles.sin()
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)  # the points (a, b), turned
+
+
+class Cache:
+    """Keeps the keys and values of one block for the positions so far."""
+
+    length = 0
+
+    def add(self, key, value):
+        """Keep these (B, n_head, T, head_size) too; return all, (B, n_head, length, head_size)."""
+        if self.length:
+            key = torch.cat([self.key, key], dim=-2)
+            value = torch.cat([self.value, value], dim=-2)
+        self.key, self.value, self.length = key, value, key.shape[-2]
+        return key, value
 
 
 class MultiHeadAttention(nn.Module):
@@ -118,16 +132,22 @@ class MultiHeadAttention(nn.Module):
         self.proj = nn.Linear(config.n_embed, config.n_embed)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x):
-        """Return (B, T, C) for x (B, T, C), a part of it from each head."""
+    def forward(self, x, cache=None):
+        """Return (B, T, C) for x (B, T, C), a part of it from each head; x goes on from a Cache."""
         B, T, C = x.shape
         qkv = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head)  # cuts up the 3 * C numbers
         qkv = qkv.permute(2, 0, 3, 1, 4)  # 3 in front: each (B, n_head, T, head_size)
-        query, key = rotate(qkv[:2])  # but not value: position decides who is looked at
+        start = cache.length if cache else 0
+        query, key = rotate(qkv[:2], start)  # but not value: position decides who is looked at
         value = qkv[2]
+        mask = None
+        if cache:
+            key, value = cache.add(key, value)
+            # The query in row i is at position start + i, and looks at the keys up to there
+            mask = torch.ones(T, start + T, dtype=torch.bool, device=x.device).tril(start)
         # The function below does all that Head did. Unlike nn.Dropout, it drops after eval(), too
         dropout = self.dropout.p if self.training else 0.0  # train() and eval() set self.training
-        x = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
+        x = F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=not cache)
         x = x.transpose(1, 2).reshape(B, T, C)  # T before the heads again, these side by side
         return self.dropout(self.proj(x))  # (B, T, C)
 
@@ -159,9 +179,9 @@ class Block(nn.Module):
         self.ln2 = nn.LayerNorm(config.n_embed)
         self.ffwd = FeedForward(config)
 
-    def forward(self, x):
+    def forward(self, x, cache=None):
         """Return (B, T, C) for x (B, T, C)."""
-        x = x + self.sa(self.ln1(x))
+        x = x + self.sa(self.ln1(x), cache)
         x = x + self.ffwd(self.ln2(x))
         return x
 
@@ -173,14 +193,16 @@ class BabyGPT(nn.Module):
         super().__init__()
         self.block_size = config.block_size
         self.token_embedding_table = nn.Embedding(vocab_size, config.n_embed)
-        self.blocks = nn.Sequential(*[Block(config) for _ in range(config.n_layer)])
+        self.blocks = nn.ModuleList([Block(config) for _ in range(config.n_layer)])
         self.ln_final = nn.LayerNorm(config.n_embed)
         self.lm_head = nn.Linear(config.n_embed, vocab_size)  # lm: language model
 
-    def forward(self, ids, targets=None):
+    def forward(self, ids, targets=None, caches=None):
         """Return logits (B, T, vocab_size) for ids (B, T), and the mean loss against targets."""
         x = self.token_embedding_table(ids)  # (B, T, C)
-        x = self.ln_final(self.blocks(x))  # (B, T, C)
+        for block, cache in zip(self.blocks, caches or [None] * len(self.blocks), strict=True):
+            x = block(x, cache)  # (B, T, C)
+        x = self.ln_final(x)  # (B, T, C)
         logits = self.lm_head(x)  # (B, T, vocab_size), a score for each possible next character
         # Softmax turns scores into probabilities p; the loss is the mean of -log(p of what comes)
         loss = None if targets is None else F.cross_entropy(logits.flatten(0, 1), targets.flatten())
@@ -189,9 +211,15 @@ class BabyGPT(nn.Module):
     @torch.no_grad()  # no gradients: they are for training only, and take time and memory
     def generate(self, ids, max_new_tokens):
         """Return ids (B, T), of any length T, continued by sampling to (B, T + max_new_tokens)."""
+        caches = None
         for _ in range(max_new_tokens):
-            # The model was trained on distances below block_size: keep the last characters only
-            logits, _ = self(ids[:, -self.block_size :])  # (B, T, vocab_size)
+            new = ids[:, -1:]  # (B, 1), all that the caches lack
+            # The model was trained on distances below block_size: keep the last characters only.
+            # When the window slides, start again: from the second block on, keys and values were
+            # made from mixes that still hold the characters that left
+            if caches is None or ids.shape[1] > self.block_size:
+                caches, new = [Cache() for _ in self.blocks], ids[:, -self.block_size :]
+            logits, _ = self(new, caches=caches)  # (B, length of new, vocab_size)
             probs = F.softmax(logits[:, -1], dim=-1)  # (B, vocab_size), of the last position
             next_id = torch.multinomial(probs, num_samples=1)  # (B, 1), drawn by probability
             ids = torch.cat([ids, next_id], dim=1)  # (B, T + 1)
