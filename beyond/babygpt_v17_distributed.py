@@ -1,20 +1,20 @@
-"""BabyGPT v16: mixed precision and compilation.
+"""BabyGPT v17: several processes.
 
-Same as v15, plus two flags that change how a training step is computed, not what: --dtype bfloat16
-does the matrix products with half the bits (autocast), and --compile has PyTorch translate the
-model first. Both are off unless asked for; evaluation and sampling do without.
+Same as v16, except that torchrun may start it several times, one process for each GPU: each has the
+gradients of its share of a batch, and these are averaged (DistributedDataParallel). With
+--accumulate a process goes through its share in parts, where all of it does not fit into memory.
 
-Why: a modern GPU multiplies bfloat16 several times faster than float32, and a compiled model reads
-and writes memory less often. What a CPU gains differs from one to the next: measure.
+Why: large models are trained on many GPUs. However a batch is shared out, the step is the same, but
+for dropout. Ctrl-C ends all processes at once; the best model so far is in its file.
 
-Run:    python beyond/babygpt_v16_mixed_precision.py --dtype bfloat16 --compile  (on a GPU)
+Run:    torchrun --nproc_per_node 2 beyond/babygpt_v17_distributed.py
 Laptop: add --block_size 64 --n_embed 128 --n_head 4 --n_layer 4 --batch_size 32 --max_iters 1000
             --learning_rate 6e-3 --dropout 0
-Next:   beyond/babygpt_v17_distributed.py
 """
 
 import math
 import os
+import signal
 import sys
 import time
 from dataclasses import asdict, replace
@@ -22,12 +22,14 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+import torch.distributed as dist
 import torch.nn as nn
 import tyro
 import wandb
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import OneCycleLR
 from tqdm import tqdm
 
@@ -54,6 +56,7 @@ class Config:
     dropout: float = 0.2  # part of the values zeroed in training, from 0 to below 1
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the matrix products in training
     compile: bool = False  # translate the model first: takes a while, and a C++ compiler on a CPU
+    accumulate: PositiveInt = 1  # parts of its share that a process computes one after the other
     wandb_mode: str = os.getenv("WANDB_MODE") or "offline"  # in ./wandb; or online, or disabled
     checkpoint_path: str = time.strftime(f"{Path(__file__).stem}_%Y%m%d_%H%M%S.pt")  # best model
     sample: str = ""  # checkpoint to sample from, with the shape it has, instead of training
@@ -270,10 +273,11 @@ def load_checkpoint(path, config):
     return model.to(config.device), tokenizer
 
 
-def train(model, data, config, tokenizer):
-    """Take max_iters steps, on record, keeping the best model. Ctrl-C ends the training early."""
+def train(model, data, config, tokenizer, rank=0, world_size=1):
+    """Take max_iters steps, the first of the processes, rank 0, on record; keep the best model."""
     try:
-        open(config.checkpoint_path, "x").close()  # takes the name; "x": if nobody has it
+        if rank == 0:
+            open(config.checkpoint_path, "x").close()  # takes the name; "x": if nobody has it
     except OSError as error:
         sys.exit(f"error: --checkpoint_path {config.checkpoint_path}: {error.strerror}")
     try:
@@ -290,10 +294,15 @@ def train(model, data, config, tokenizer):
     last = config.max_iters  # the step before which training ends; Ctrl-C brings it forward
     schedule = OneCycleLR(optimizer, config.learning_rate, last + 1, cycle_momentum=False)
     fast = torch.compile(model) if config.compile else model  # the same parameters, other code
+    # Every process draws the same batches, but has a dropout of its own
+    batches = torch.Generator().set_state(torch.get_rng_state())
+    torch.manual_seed(config.seed + rank)
+    if world_size > 1:
+        fast = DistributedDataParallel(fast)  # averages the gradients, in backward()
     # Within autocast, products are computed in bfloat16, the loss in float32. Parameters stay
     # float32: a bfloat16 knows a number to one part in 256, and most steps change it by less
     autocast = torch.autocast(config.device, torch.bfloat16, enabled=config.dtype == "bfloat16")
-    for step in tqdm(range(last + 1), "Ctrl-C stops", leave=False, disable=None):  # terminals only
+    for step in tqdm(range(last + 1), "Ctrl-C stops", leave=False, disable=rank > 0 or None):
         try:
             if step % config.eval_interval == 0 or step == last:
                 speed = {"tokens_per_sec": tokens / (time.perf_counter() - start)} if tokens else {}
@@ -301,7 +310,7 @@ def train(model, data, config, tokenizer):
                 tqdm.write(f"step {step:5d}: train loss {train_loss:.4f}, val loss {val_loss:.4f}")
                 if not math.isfinite(train_loss + val_loss):
                     sys.exit(f"error: --learning_rate {config.learning_rate}: loss not finite")
-                if val_loss < best:
+                if rank == 0 and val_loss < best:
                     save_checkpoint(model, tokenizer, config, val_loss)
                     best = val_loss
                 try:
@@ -311,13 +320,18 @@ def train(model, data, config, tokenizer):
                 tokens, start = 0, time.perf_counter()
             if step >= last:
                 break
-            starts = torch.randint(len(data["train"]) - config.block_size, (config.batch_size,))
-            x, y = get_batch(data["train"], starts, config)  # starts at random: (B, T), (B, T)
-            tokens += x.numel()
-            with autocast:
-                _, loss = fast(x, y)
+            n, size = len(data["train"]) - config.block_size, (config.batch_size,)
+            starts = torch.randint(n, size, generator=batches)  # (B,)
+            tokens += config.batch_size * config.block_size
             optimizer.zero_grad()  # else backward() would add to the gradients of before
-            loss.backward()  # gradients: how the loss changes with each parameter
+            parts = starts.chunk(world_size)[rank].chunk(config.accumulate)
+            for i, part in enumerate(parts):
+                x, y = get_batch(data["train"], part, config)  # each (B / processes / parts, T)
+                # The processes exchange gradients once, in the last backward(), all added up
+                fast.require_backward_grad_sync = i + 1 == len(parts)
+                with autocast:
+                    _, loss = fast(x, y)
+                (loss / len(parts)).backward()  # gradients, added up to those of the mean
             optimizer.step()
             schedule.step()
         except KeyboardInterrupt:
@@ -335,7 +349,7 @@ def sample(model, tokenizer, config):
 
 
 def main(argv=None):
-    """Train on the text, then continue the prompts. Return the model, its tokenizer and config."""
+    """Train on the text, then continue the prompts. torchrun starts several of these."""
     config = tyro.cli(Config, args=argv, use_underscores=True)  # None: from the command line
     if not getattr(torch, config.device).is_available():  # as torch.cuda.is_available()
         sys.exit(f"error: --device {config.device}: not available on this machine")
@@ -343,9 +357,17 @@ def main(argv=None):
         sys.exit(f"error: --n_embed {config.n_embed}: no multiple of 2 * --n_head {config.n_head}")
     if not 0 <= config.dropout < 1:
         sys.exit(f"error: --dropout {config.dropout}: expected from 0 to below 1")
+    rank, world_size = int(os.getenv("RANK", 0)), int(os.getenv("WORLD_SIZE", 1))  # from torchrun
+    if rank > 0:  # the first process alone prints and tracks
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+        config = replace(config, wandb_mode="disabled")
+    if world_size > 1 and config.device == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # each has a GPU of its own
     torch.manual_seed(config.seed)
     if config.sample:
         return sample(*load_checkpoint(config.sample, config), config)
+    if config.batch_size % (world_size * config.accumulate):
+        sys.exit(f"error: --batch_size {config.batch_size}: no multiple of processes * parts")
     torch.set_float32_matmul_precision("high")  # with 10 bits of a product's 23, on GPUs that can
     if config.compile:
         try:
@@ -358,9 +380,15 @@ def main(argv=None):
     print(f"text: {sum(map(len, data.values())):,} characters, {vocab_size:,} distinct")
     print(f"model: {sum(p.numel() for p in model.parameters()):,} parameters, on {config.device}")
     print(f"guessing: loss ln({vocab_size}) = {math.log(vocab_size):.4f}")  # -log(1 / vocab_size)
-    train(model, data, config, tokenizer)
-    model, tokenizer = load_checkpoint(config.checkpoint_path, config)
-    sample(model, tokenizer, config)
+    if world_size > 1:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends all of them: the best is saved
+        dist.init_process_group()
+    train(model, data, config, tokenizer, rank, world_size)
+    if world_size > 1:
+        dist.destroy_process_group()
+    if rank == 0:
+        model, tokenizer = load_checkpoint(config.checkpoint_path, config)
+        sample(model, tokenizer, config)
     return model, tokenizer, config
 
 
