@@ -14,28 +14,22 @@ verbatim      part of these poems' runs of 8 characters that the training text h
 pairs         part of their pairs of neighbouring characters that the training text has 20 times
 """
 
-import argparse
 import json
 import math
-import re
 import sys
+from argparse import ArgumentParser
+from argparse import RawDescriptionHelpFormatter as Raw
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
-from unittest.mock import patch
 
 import torch
 import tyro
-from rules import STEPS, find_step, import_script
+from poems import AUTHOR, ENDS, fixed_tunes, form, split_poems
+from steps import STEPS, find_step, import_script, loaded, trained
 from torch.nn import functional as F
 from tqdm import tqdm
 
-ENDS = "，。、？！\n"  # what ends a line of verse
-AUTHOR = "苏轼"  # of the poems that are asked for
 HELD_OUT = 200  # poems for the line ends
-N_TUNES = 8
-FIXED = 0.9  # part of a tune's poems that have its most frequent form, at least
-ACCEPTED = 3  # poems that make a form one of the tune's
 RUN = 8  # characters
 FREQUENT = 20
 TOKENS = 8192  # in a forward pass, at most
@@ -43,42 +37,13 @@ KEPT = 24  # poems in the report, the first ones
 CONTEXTS = (8, 16, 32, 64, 128)  # and the model's own
 
 
-def run(step, flags, edit=None):
-    """Run a script to its end. Return it, its model, its tokenizer and its config."""
-    script, seen = import_script(step, edit), []
-    sample = script.sample  # what main() ends with, and where the model can be had
-
-    def sample_and_keep(*args):
-        sample(*args)
-        seen.extend(args)
-
-    with patch.object(script, "sample", sample_and_keep):
-        script.main(flags)
-    return script, *seen
-
-
-def split_poems(text):
-    """Return [(tune, author, body)] of the poems that follow a blank line, and end at one."""
-    return re.findall(r"\n\n(\S+) (\S+)\n(.+?)(?=\n\n)", text, flags=re.S)
-
-
-def form(body):
-    """Return the lengths of a poem's lines, which end at marks and line breaks."""
-    return tuple(len(line) for line in re.split(f"[{ENDS}]", body) if line)
-
-
-def fixed_tunes(poems):
-    """Return {tune: (accepted forms, longest body)} of the most frequent tunes of fixed form."""
-    bodies = {}
-    for tune, _, body in poems:
-        bodies.setdefault(tune, []).append(body)
-    tunes = {}
-    for tune, found in sorted(bodies.items(), key=lambda item: -len(item[1])):
-        forms = Counter(map(form, found))
-        if max(forms.values()) >= FIXED * len(found) and len(tunes) < N_TUNES:
-            accepted = {lengths for lengths, count in forms.items() if count >= ACCEPTED}
-            tunes[tune] = accepted, max(map(len, found))
-    return tunes
+def text_of(script, config):
+    """Return the tokenizer of a text with poems, its data, and the parts of the text."""
+    tokenizer, data = script.load_data(config)
+    train, val = (tokenizer.decode(ids.tolist()) for ids in data.values())
+    if not fixed_tunes(split_poems(f"\n\n{train}{val}")) or not {*AUTHOR} <= {*tokenizer.chars}:
+        sys.exit(f"error: --data_path {config.data_path}: has no poems to judge by")
+    return tokenizer, data, train, val
 
 
 @torch.no_grad()
@@ -110,8 +75,8 @@ def read(model, tokenizer, poems, context, device):
 def write(model, tokenizer, tune, n, longest, device):
     """Return n sampled poems to a tune: what follows the title, and whether it came to an end."""
     title = f"\n{tune} {AUTHOR}\n"
-    idx = torch.tensor([tokenizer.encode(title)] * n, device=device)
-    texts = map(tokenizer.decode, model.generate(idx, longest + 2).tolist())
+    ids = torch.tensor([tokenizer.encode(title)] * n, device=device)
+    texts = map(tokenizer.decode, model.generate(ids, longest + 2).tolist())
     parts = [text[len(title) :].partition("\n\n") for text in texts]
     return [(body, bool(end)) for body, end, _ in parts]
 
@@ -121,15 +86,25 @@ def share(found, known):
     return round(sum(map(known, found)) / len(found), 4) if found else None
 
 
+def judge_verbatim(bodies, train):
+    """Return which part of the poems' runs of characters, and of their pairs, the text has."""
+    known = {train[i : i + RUN] for i in range(len(train))}
+    runs = [body[i : i + RUN] for body in bodies for i in range(len(body) - RUN + 1)]
+    counts = Counter(zip(train, train[1:], strict=False))
+    pairs = [pair for body in bodies for pair in zip(body, body[1:], strict=False)]
+    pairs = [pair for pair in pairs if not set(pair) & set(ENDS)]
+    return {
+        "verbatim": share(runs, known.__contains__),
+        "pairs": share(pairs, lambda pair: counts[pair] >= FREQUENT),
+    }
+
+
 def judge(script, model, tokenizer, config, n):
     """Return the report: numbers, and n poems to each tune."""
-    if hasattr(model, "block_size"):  # of a saved model; v1 has none
-        config = replace(config, block_size=model.block_size)
-    of_text, data = script.load_data(config)
+    of_text, data, train, val = text_of(script, config)
     if of_text.chars != tokenizer.chars:
         sys.exit(f"error: --data_path {config.data_path}: not the text of this model")
-    train, val = (of_text.decode(data[name].tolist()) for name in ("train", "val"))
-    val_loss = script.estimate_loss(model, data, config)["val"]
+    _, val_loss = script.estimate_loss(model, data, config)
     model.eval()
     torch.manual_seed(config.seed)
     held_out = split_poems(val)[:HELD_OUT]
@@ -146,14 +121,7 @@ def judge(script, model, tokenizer, config, n):
         keeps = [end and form(body) in accepted for body, end in written]
         report["whole"][tune] = sum(keeps)
         poems += [(i, tune, keeps[i], body) for i, (body, _) in enumerate(written)]
-    known = {train[i : i + RUN] for i in range(len(train))}
-    bodies = [body for *_, body in poems]
-    runs = [body[i : i + RUN] for body in bodies for i in range(len(body) - RUN + 1)]
-    report["verbatim"] = share(runs, known.__contains__)
-    counts = Counter(zip(train, train[1:], strict=False))
-    pairs = [pair for body in bodies for pair in zip(body, body[1:], strict=False)]
-    pairs = [pair for pair in pairs if not set(pair) & set(ENDS)]
-    report["pairs"] = share(pairs, lambda pair: counts[pair] >= FREQUENT)
+    report |= judge_verbatim([body for *_, body in poems], train)
     poems.sort(key=lambda poem: poem[0])  # the first to each tune, then the second to each, …
     report["poems"] = [
         {"tune": t, "whole": keeps, "body": body} for _, t, keeps, body in poems[:KEPT]
@@ -178,24 +146,27 @@ def lines_of(report, show):
 
 
 def main(argv=None):
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw, allow_abbrev=False)
-    parser.add_argument("version", type=find_step, help=f"v1 to v{len(STEPS)}, or a file name")
+    parser = ArgumentParser(description=__doc__, formatter_class=Raw, allow_abbrev=False)
+    parser.add_argument("version", type=find_step, help=f"v1 to {STEPS[-1].name}, or a file name")
     parser.add_argument("--poems", type=int, default=100, metavar="N", help="to each of the tunes")
     parser.add_argument("--show", type=int, default=0, metavar="N", help=f"poems, at most {KEPT}")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="for the whole report")
+    parser.add_argument("--sample", metavar="FILE.pt", help="a model that v12 or a later one saved")
     args, flags = parser.parse_known_args(argv)
     script = import_script(args.version)
-    config = tyro.cli(script.Config, args=flags, use_underscores=True)
-    text = Path(config.data_path).read_text(encoding="utf-8-sig")  # before the training
-    if not fixed_tunes(split_poems(f"\n\n{text}")) or not set(AUTHOR) <= set(text):
-        sys.exit(f"error: --data_path {config.data_path}: has no poems to judge by")
-    report = judge(*run(args.version, flags), args.poems)
+    if args.sample and not hasattr(script, "load_checkpoint"):
+        parser.error(f"--sample: {args.version.name} saves no model; v12 is the first that does")
+    if args.sample:
+        found = loaded(script, args.sample, flags)
+    else:
+        text_of(script, tyro.cli(script.Config, args=flags, use_underscores=True))  # or exit, now
+        found = trained(script, flags)
+    report = judge(script, *found, args.poems)
     print("\n".join(["", *lines_of(report, args.show)]))
     if args.out:
         args.out.write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # for consoles that lack a character
+    sys.stdout.reconfigure(encoding="utf-8")  # on Windows it may be another
     main()

@@ -1,16 +1,15 @@
-"""tools/form.py: what it says of hand-made poems, and of stub models whose answers are known."""
+"""tools/form.py and poems.py: hand-made poems, and stub models whose answers are known."""
 
 import json
 import math
-import sys
 
-import pytest
-import torch
-from conftest import ROOT, flags, loaded
-
-sys.path.insert(0, str(ROOT / "tools"))
 import form
-from rules import find_step
+import poems
+import pytest
+import steps
+import torch
+from conftest import flags
+from steps import find_step, import_script
 
 HAN = "春江花月夜往事知多少明几时有把酒问青天"
 
@@ -34,9 +33,9 @@ class Stub:
         self.tokenizer, self.block_size, self.logits = tokenizer, block_size, logits
         self.shapes = []
 
-    def __call__(self, idx):
-        self.shapes.append(idx.shape)
-        return self.logits(idx), None
+    def __call__(self, ids):
+        self.shapes.append(ids.shape)
+        return self.logits(ids), None
 
     def eval(self):
         pass
@@ -51,30 +50,30 @@ def surely(tokenizer, chars):
 
 @pytest.fixture
 def tokenizer():
-    return loaded(1).Tokenizer(TEXT)
+    return import_script(find_step(1)).Tokenizer(TEXT)
 
 
 def test_the_poems_of_a_text_are_whole_ones():
     part = "把酒\n\n" + poem("甲调", (5, 5)) + poem("乙调", (3, 4, 3)) + "丙调 苏轼\n春江"
-    tunes_and_forms = [(tune, form.form(body)) for tune, _, body in form.split_poems(part)]
+    tunes_and_forms = [(tune, poems.form(body)) for tune, _, body in poems.split_poems(part)]
     assert tunes_and_forms == [("甲调", (5, 5)), ("乙调", (3, 4, 3))]
 
 
 def test_lines_end_at_marks_and_line_breaks():
-    assert form.form("春江花月，夜。\n往事、知多少？") == (4, 1, 2, 3)
+    assert poems.form("春江花月，夜。\n往事、知多少？") == (4, 1, 2, 3)
 
 
 def test_tunes_of_fixed_form_come_with_every_form_of_three_poems(monkeypatch):
     """丙调 has the same form in two of three poems only; (3, 3) of 乙调 is a single one."""
-    poems = form.split_poems(f"\n\n{TEXT}")
-    assert form.fixed_tunes(poems) == {"乙调": ({(3, 4, 3)}, 15), "甲调": ({(5, 5)}, 13)}
+    found = poems.split_poems(f"\n\n{TEXT}")
+    assert poems.fixed_tunes(found) == {"乙调": ({(3, 4, 3)}, 15), "甲调": ({(5, 5)}, 13)}
     once_more, twice_more = (f"\n\n{TEXT}{poem('乙调', (3, 3)) * n}" for n in (1, 2))
-    assert form.fixed_tunes(form.split_poems(once_more))["乙调"][0] == {(3, 4, 3)}
-    assert set(form.fixed_tunes(form.split_poems(twice_more))) == {"甲调"}
-    many = form.split_poems(f"\n\n{TEXT * 10}")
-    assert form.fixed_tunes(many)["乙调"][0] == {(3, 4, 3), (3, 3)}
-    monkeypatch.setattr(form, "N_TUNES", 1)
-    assert set(form.fixed_tunes(poems)) == {"乙调"}
+    assert poems.fixed_tunes(poems.split_poems(once_more))["乙调"][0] == {(3, 4, 3)}
+    assert set(poems.fixed_tunes(poems.split_poems(twice_more))) == {"甲调"}
+    many = poems.split_poems(f"\n\n{TEXT * 10}")
+    assert poems.fixed_tunes(many)["乙调"][0] == {(3, 4, 3), (3, 3)}
+    monkeypatch.setattr(poems, "N_TUNES", 1)
+    assert set(poems.fixed_tunes(found)) == {"乙调"}
 
 
 def test_each_character_is_predicted_from_the_last_ones_and_no_more(monkeypatch, tokenizer):
@@ -103,10 +102,10 @@ def oracle(tokenizer, after):
 
 def test_line_ends_are_the_f1_of_a_known_answer(tokenizer):
     """Three lines of four characters, a mark and a line break: six ends among eighteen."""
-    poems = [("甲调", "苏轼", "春江花月，\n春江花月，\n春江花月。")]
+    verses = [("甲调", "苏轼", "春江花月，\n春江花月，\n春江花月。")]
 
     def f1(after):
-        return form.read(oracle(tokenizer, after), tokenizer, poems, 8, "cpu")["line_ends"]
+        return form.read(oracle(tokenizer, after), tokenizer, verses, 8, "cpu")["line_ends"]
 
     # The title ends in 轼, which is no question, but its line break is what the first line follows
     tokenizer.chars.append("，")
@@ -129,8 +128,8 @@ def test_the_loss_is_of_the_body_and_depends_on_the_context(tokenizer):
         seen = torch.arange(1, idx.shape[1] + 1)[:, None]
         return sure.view(*idx.shape, -1) * (seen >= 4)
 
-    stub, poems = Stub(tokenizer, 8, logits), [("甲调", "苏轼", verse[:-1])]
-    losses = [form.read(stub, tokenizer, poems, n, "cpu")["loss"] for n in (3, 4, 8)]
+    stub, verses = Stub(tokenizer, 8, logits), [("甲调", "苏轼", verse[:-1])]
+    losses = [form.read(stub, tokenizer, verses, n, "cpu")["loss"] for n in (3, 4, 8)]
     assert losses == pytest.approx([math.log(len(tokenizer.chars)), 0, 0], abs=1e-4)
 
 
@@ -144,17 +143,17 @@ def test_a_line_ends_where_all_ends_together_are_likelier_than_not(tokenizer):
             row[tokenizer.encode("。\n月")] = torch.tensor(parts.get(char, (0, 0, 1.0))).log()
         return result.view(*idx.shape, -1)
 
-    poems = [("甲调", "苏轼", "春。")]
-    found = form.read(Stub(tokenizer, 8, logits), tokenizer, poems, 8, "cpu")
+    verses = [("甲调", "苏轼", "春。")]
+    found = form.read(Stub(tokenizer, 8, logits), tokenizer, verses, 8, "cpu")
     # Of 。 and the line break, the first is foreseen
     assert found["line_ends"] == pytest.approx(2 * 1 / (1 + 2), abs=1e-4)
-    poems = [("甲调", "苏轼", "江。")]
-    found = form.read(Stub(tokenizer, 8, logits), tokenizer, poems, 8, "cpu")
+    verses = [("甲调", "苏轼", "江。")]
+    found = form.read(Stub(tokenizer, 8, logits), tokenizer, verses, 8, "cpu")
     assert found["line_ends"] == 0
 
 
 def test_a_report_counts_what_was_sampled(monkeypatch, tmp_path):
-    v4 = loaded(4)
+    v4 = import_script(find_step(4))
     path = tmp_path / "poems.txt"
     path.write_text(TEXT, encoding="utf-8")
     config = v4.Config(data_path=str(path), prompts=(), device="cpu", block_size=8)
@@ -177,7 +176,7 @@ def test_a_report_counts_what_was_sampled(monkeypatch, tmp_path):
 
     stub = oracle(tokenizer, "")
     stub.generate = generate
-    monkeypatch.setattr(v4, "estimate_loss", lambda *args: {"val": 2.0})
+    monkeypatch.setattr(v4, "estimate_loss", lambda *args: [1.0, 2.0])
     monkeypatch.setattr(form, "FREQUENT", 10)
     report = form.judge(v4, stub, tokenizer, config, 3)
     assert report["perplexity"] == 7.4 and report["line_ends"] == 0
@@ -187,7 +186,9 @@ def test_a_report_counts_what_was_sampled(monkeypatch, tmp_path):
     # Bodies of 13, 13, 53 and three times 9 characters; the runs of the first alone are known
     assert report["verbatim"] == pytest.approx(6 / (6 + 6 + 46 + 3 * 2), abs=1e-4)
     assert report["pairs"] == pytest.approx(8 / (8 + 8 + 8 + 3 * 4), abs=1e-4)
-    assert report["held_out_poems"] == len(form.split_poems(tokenizer.decode(data["val"].tolist())))
+    assert report["held_out_poems"] == len(
+        poems.split_poems(tokenizer.decode(data["val"].tolist()))
+    )
     monkeypatch.setattr(form, "FREQUENT", 10**6)
     monkeypatch.setattr(form, "HELD_OUT", 2)
     report = form.judge(v4, stub, tokenizer, config, 3)
@@ -197,9 +198,8 @@ def test_a_report_counts_what_was_sampled(monkeypatch, tmp_path):
 def test_the_same_seed_gives_the_same_report(tmp_path, monkeypatch, capsys):
     path = tmp_path / "poems.txt"
     path.write_text(TEXT, encoding="utf-8")
-    argv = ["v4", "--poems", "5", "--show", "2", *flags(loaded(4), data_path=path, prompts=())]
-    del argv[argv.index("--prompts")]
-    argv += ["--prompts", "春江"]
+    argv = ["v4", "--poems", "5", "--show", "2"]
+    argv += flags(import_script(find_step(4)), data_path=path, prompts=["春江"])
     reports = []
     for name in ("one.json", "two.json"):
         form.main([*argv, "--out", name])
@@ -209,16 +209,17 @@ def test_the_same_seed_gives_the_same_report(tmp_path, monkeypatch, capsys):
     assert printed.count("whole poems") == 2 and "甲调 苏轼" in printed
 
 
-def test_a_saved_model_is_judged_as_the_trained_one(tmp_path, monkeypatch):
-    path, v12 = tmp_path / "poems.txt", find_step("v12")
+def test_a_saved_model_is_judged_as_the_trained_one(tmp_path, capsys):
+    path, script = tmp_path / "poems.txt", import_script(find_step(12))
     path.write_text(TEXT, encoding="utf-8")
-    script = loaded(12)
     argv = flags(script, data_path=path, prompts=["春江"], checkpoint_path="model.pt")
-    monkeypatch.setitem(sys.modules, "babygpt_v12_wandb", script)
-    trained = form.judge(*form.run(v12, argv), 3)
-    saved = ["--sample", "model.pt", "--data_path", str(path), "--device", "cpu", "--batch_size"]
-    again = form.judge(*form.run(v12, [*saved, "8", "--eval_iters", "2", "--prompts", "春江"]), 3)
-    assert again == trained
+    wanted = form.judge(script, *steps.trained(script, argv), 3)
+    argv = ["--data_path", str(path), "--device", "cpu", "--batch_size", "8", "--eval_iters", "2"]
+    form.main(["v12", "--sample", "model.pt", "--poems", "3", "--out", "report.json", *argv])
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8")) == wanted
+    with pytest.raises(SystemExit):
+        form.main(["v11", "--sample", "model.pt"])
+    assert "v12" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["Call me what you like. " * 99, TEXT.replace("苏轼", "春江")])
@@ -226,12 +227,12 @@ def test_a_text_without_poems_is_refused_before_the_training(tmp_path, text, cap
     path = tmp_path / "novel.txt"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(SystemExit, match="novel.txt"):
-        form.main(["v1", "--data_path", str(path)])
+        form.main(["v1", "--data_path", str(path), "--prompts"])
     assert capsys.readouterr().out == ""
 
 
 def test_another_text_than_the_models_is_refused(tmp_path):
-    path, script = tmp_path / "poems.txt", loaded(1)
+    path, script = tmp_path / "poems.txt", import_script(find_step(1))
     path.write_text(TEXT, encoding="utf-8")
     config = script.Config(data_path=str(path), prompts=(), device="cpu")
     other = script.Tokenizer(TEXT + "甬")

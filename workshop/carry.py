@@ -1,23 +1,25 @@
-"""Carry an edit of one version through all later ones: twelve copies, one maintainer.
+"""Carry an edit of one version through all that are copies of it: many files, one maintainer.
 
-    python tools/carry_forward.py v3             # the edit of v3 against HEAD, into all later ones
-    python tools/carry_forward.py v3 --until v6  # into v4 to v6 only
-    python tools/carry_forward.py --check        # do all versions keep to tools/rules.py?
+    python workshop/carry.py v3             # the edit of v3 against HEAD, into all later ones
+    python workshop/carry.py v3 --until v6  # into v4 to v6 only
+    python workshop/carry.py --check        # does every step keep to its row of tools/steps.toml?
 
 The edit is what VERSION has below its docstring that it has not in HEAD. All is merged before
 anything is written. Where that conflicts, carry the edit --until the version before, make it by
 hand in the one that conflicts, and carry that one on.
 """
 
-import argparse
 import json
 import re
 import subprocess
 import sys
 import tempfile
+from argparse import ArgumentParser
+from argparse import RawDescriptionHelpFormatter as Raw
 from pathlib import Path
 
-from rules import ROOT, STEPS, check_all, count_changes, find_step, read_script, split_docstring
+from rules import check_all, count_changes, split_docstring
+from steps import ROOT, STEPS, base_of, find_step, read_script
 
 
 def git(*arguments, most=0):
@@ -27,6 +29,11 @@ def git(*arguments, most=0):
     if not 0 <= result.returncode <= most:
         sys.exit(f"error: git {arguments[0]}: {result.stderr.strip()}")
     return result.stdout
+
+
+def committed(step):
+    """Return what HEAD has below a script's docstring."""
+    return split_docstring(git("show", f"HEAD:{step.file}"))[1]
 
 
 def merge(ours, base, theirs, name):
@@ -49,15 +56,18 @@ def merge(ours, base, theirs, name):
 
 def carry(first, last):
     """Return [(step, source)] for each later version that the edit of first changes."""
-    base = split_docstring(git("show", f"HEAD:{first.file}"))[1]
-    edit = split_docstring(read_script(first))[1]
-    if base == edit:
+    edits = {first.version: (committed(first), split_docstring(read_script(first))[1])}
+    if len(set(edits[first.version])) == 1:
         sys.exit(f"error: {first.file}: no edit below its docstring against HEAD")
     changed = []
-    for step in STEPS[first.version : last.version]:
-        before = split_docstring(git("show", f"HEAD:{step.file}"))[1]
+    for step in STEPS:
+        base = base_of(step)
+        if step.version > last.version or base is None or base.version not in edits:
+            continue
+        before = committed(step)
+        edit = merge(before, *edits[base.version], step.file)
+        edits[step.version] = before, edit
         top, body = split_docstring(read_script(step))
-        edit, base = merge(before, base, edit, step.file), before
         if body not in (before, edit):
             sys.exit(f"error: {step.file}: has other changes; commit them first, or carry them")
         if body != edit:
@@ -66,8 +76,7 @@ def carry(first, last):
 
 
 def main(argv=None):
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser = ArgumentParser(description=__doc__, formatter_class=Raw)
     parser.add_argument("version", nargs="?", type=find_step, help="v1 on, or a file name")
     parser.add_argument("--until", type=find_step, default=STEPS[-1], help="the last to change")
     parser.add_argument("--check", action="store_true", help="check all versions instead")
@@ -79,7 +88,7 @@ def main(argv=None):
     changed = carry(args.version, args.until)
     for step, source in changed:
         added, removed = count_changes(read_script(step), source)
-        (ROOT / step.file).write_text(source, encoding="utf-8", newline="\n")
+        step.path.write_text(source, encoding="utf-8", newline="\n")
         print(f"{step.file:34} +{added} -{removed}")
     print(f"{len(changed)} files changed")
 

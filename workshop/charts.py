@@ -2,6 +2,9 @@
 
 import html
 import math
+import statistics
+
+from records import RUNS
 
 WIDTH, HEIGHT = 400, 255  # of a panel
 STYLE = """
@@ -71,3 +74,55 @@ def svg(title, *panels):
     return "\n".join(
         [*lines, *(element for elements in panels for element in elements), "</svg>\n"]
     )
+
+
+def curves(records, words, name, label):
+    """Return the series of a run's train and val loss at each evaluation, over the seeds."""
+    lines = {}
+    for kind in ("train", "val"):
+        found = [[point[f"{kind}_loss"] for point in r["curve"][1:]] for r in records.of(name)]
+        lines[words[f"{kind} name"].format(label).strip()] = [
+            (min(values), statistics.mean(values), max(values))
+            for values in zip(*found, strict=True)
+        ]
+    return lines
+
+
+def steps_of(records, name):
+    """Return the steps of a run's evaluations but the first, as labels, few enough to be read."""
+    steps = [point["step"] for point in records.of(name)[0]["curve"][1:]]
+    every = math.ceil(len(steps) / 6)
+    return [str(s) if (i + 1) % every == 0 else "" for i, s in enumerate(steps)]
+
+
+def charts(records, words):
+    """Return {name: picture} in the language of these words."""
+    ladder = [f"v{version}" for version in RUNS["ladder"].versions]
+    losses, ends = ([records.spread(name, what) for name in ladder] for what in ("loss", "ends"))
+    clip = statistics.median(mean for _, mean, _ in losses) + 0.5
+    runs = records.of(ladder[0])
+    title = words["loss title"].format(runs[0]["curve"][-1]["step"], len(runs))
+    seen = records.of("hour_dropout_0")[0]["form"]["contexts"]
+    labels = [str(row["context"]) for row in seen]
+    context = [
+        panel(words[f"seen {what}"], labels, {"": [[row[what]] * 3 for row in seen]}, HEIGHT * i)
+        for i, what in enumerate(("loss", "line_ends"))
+    ]
+    little = curves(records, words, "little_text.v9", "v9")
+    little |= curves(records, words, "little_text.v10", "v10")
+    hour = curves(records, words, "hour", "")
+    return {
+        "ladder": svg(
+            title,
+            panel(title, ladder, {"": losses}, clip=clip),
+            panel(words["ends title"], ladder, {"": ends}, HEIGHT),
+        ),
+        "context": svg(words["seen loss"], *context),
+        "little_text": svg(
+            words["little text"],
+            panel(words["little text"], steps_of(records, "little_text.v9"), little),
+        ),
+        "hour": svg(
+            words["hour title"], panel(words["hour title"], steps_of(records, "hour"), hour)
+        ),
+    }

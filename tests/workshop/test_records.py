@@ -1,0 +1,136 @@
+"""workshop/records.py: which records a name means, whether they are today's, and their numbers."""
+
+import json
+import re
+import statistics
+
+import pytest
+import records
+from records import RUNS, Records
+from rules import split_docstring
+from steps import ROOT, STEPS, find_step, read_script
+
+
+@pytest.fixture(scope="module")
+def found():
+    return Records()
+
+
+def test_every_record_is_of_a_set_of_runs_and_stands_in_its_file(found):
+    in_file = {}
+    for file in {run.file for run in RUNS.values()}:
+        for record in records.read_lines(file):
+            in_file.setdefault(file, set()).add(record["run"])
+            assert record["version"] in RUNS[record["run"]].versions
+            assert record["flags"] == RUNS[record["run"]].flags
+    for name, run in RUNS.items():
+        assert name in in_file[run.file]
+        for version in run.versions:
+            assert len(found.by_run[name, version]) == run.seeds
+
+
+@pytest.mark.parametrize(
+    "name, run, version",
+    [("v6", "ladder", 6), ("v11", "laptop", 11), ("v12", "laptop", 11), ("v13", "fused", 13)]
+    + [("v14", "rotary", 14), ("hour", "hour", 12), ("little_text.v9", "little_text", 9)],
+)
+def test_a_name_means_a_versions_own_run_or_a_set(found, name, run, version):
+    assert {(r["run"], r["version"]) for r in found.of(name)} == {(run, version)}
+    seeds = [record["seed"] for record in found.of(name)]
+    assert seeds == sorted(seeds) and len(seeds) == RUNS[run].seeds
+
+
+@pytest.mark.parametrize("name", ["v15", "hour.v3", "little_text"])
+def test_what_has_no_record_is_named(found, name):
+    with pytest.raises(KeyError, match=name):
+        found.of(name)
+
+
+@pytest.mark.parametrize("name", [f"v{len(STEPS) + 1}", "nothing"])
+def test_what_is_no_version_and_no_set_is_named(found, name):
+    with pytest.raises(ValueError, match=name):
+        found.text(name, "loss")
+
+
+def record_of(name, **changes):
+    """Return a record made by today's code."""
+    step = find_step(name)
+    record = {"run": "ladder", "version": step.version, "seed": 1, "flags": []}
+    return {**record, "code": records.code_of(step.version), **changes}
+
+
+def test_a_record_of_other_code_flags_or_edit_is_stale():
+    assert not records.stale(record_of("v5"))
+    for change in ({"code": "f00"}, {"flags": ["--seed", "1"]}, {"edit": ["a", "b"]}):
+        assert records.stale(record_of("v5", **change))
+    assert records.stale(record_of("v5", run="not in the table"))
+    code = {name: records.code_of(name) for name in ("v14", "v15")}
+    assert not records.stale({"name": "sample_v15", "code": code})
+    assert records.stale({"name": "sample_v15", "code": {**code, "v14": "f00"}})
+
+
+def test_it_is_known_whether_a_stale_record_was_used(found, monkeypatch):
+    monkeypatch.setattr(records, "stale", lambda record: record["run"] == "hour")
+    found.used_stale_ones()
+    found.text("v6", "loss")
+    assert not found.used_stale_ones()
+    found.text("hour", "loss")
+    assert found.used_stale_ones() and not found.used_stale_ones()
+
+
+def test_whether_a_time_counts_is_up_to_the_recorded_machine_and_not_to_this_one(monkeypatch):
+    """Of 100 s on two cores, others took 8 core seconds: less than 5 %. On one core, more."""
+    record = {"seconds": 100.0, "seconds_of_others": 8.0, "machine": {"cores": 2}}
+    for cores in (1, 64):
+        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        assert not records.disturbed(record)
+        assert records.disturbed({**record, "machine": {"cores": 1}})
+        assert records.disturbed({**record, "seconds_of_others": 11.0})
+        assert not records.disturbed({**record, "seconds_of_others": None})
+
+
+def test_numbers_are_those_of_the_records(found):
+    losses = [record["curve"][-1]["val_loss"] for record in found.of("v6")]
+    mean = statistics.mean(losses)
+    assert found.spread("v6") == (min(losses), mean, max(losses))
+    assert found.text("v6", "loss") == f"{mean:.2f}"
+    assert found.text("v6", "loss", 3, True) == f"{mean:.3f} ({min(losses):.3f}–{max(losses):.3f})"
+    assert (found.text("v6", "low"), found.text("v6", "high")) == (
+        f"{min(losses):.2f}",
+        f"{max(losses):.2f}",
+    )
+    change = statistics.mean(r["curve"][-1]["val_loss"] for r in found.of("v7")) - mean
+    assert found.text("v7", "change") == f"{change:+.3f}".replace("-", "−")
+    report = found.of("evening")[0]["form"]
+    kept = sum(report["whole"].values()) / (100 * len(report["whole"]))
+    assert found.text("evening", "whole") == f"{kept:.0%}"
+
+
+def test_a_change_is_against_the_base(found, monkeypatch):
+    monkeypatch.setattr(find_step("v7"), "base", 5)
+    change = found.spread("v7")[1] - found.spread("v5")[1]
+    assert found.text("v7", "change") == f"{change:+.3f}".replace("-", "−")
+
+
+def test_a_record_takes_the_place_of_the_one_of_its_key(monkeypatch, tmp_path):
+    monkeypatch.setattr(records, "FOLDER", tmp_path / "new")
+    for seed, loss in ((1, 5), (2, 6), (1, 7)):
+        records.write("some", {"seed": seed, "loss": loss, "tune": "浣溪沙"}, ["seed"])
+    lines = (tmp_path / "new" / "some.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["loss"] for line in lines] == [7, 6] and "浣溪沙" in lines[0]
+
+
+def test_the_flags_in_readmes_and_docstrings_are_the_measured_ones():
+    def pairs(text):
+        words = text.split()
+        return dict(zip(words[::2], words[1::2], strict=True))
+
+    for page in ("README.md", "README.zh-CN.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        lines = re.findall(r"^python babygpt_v12_wandb.py (--block_size .*)$", text, flags=re.M)
+        for line, name in zip(lines, ("laptop", "hour"), strict=True):
+            assert pairs(line) == pairs(" ".join(RUNS[name].flags))
+    for step in STEPS:
+        docstring = split_docstring(read_script(step))[0]
+        for flags in re.findall(r"Laptop: add (--.*?)\n[\w\"]", docstring, flags=re.S):
+            assert pairs(flags) == pairs(" ".join(RUNS["laptop"].flags))

@@ -1,0 +1,158 @@
+"""The committed records: what was measured, with which code, and the numbers that they hold.
+
+    from records import Records
+
+    Records().text("v6", "loss")  # as a sentence shows it
+    Records().of("hour")          # [record], one for each seed
+
+No PyTorch is needed, and no version is named: see runs.toml for the sets of runs.
+"""
+
+import hashlib
+import json
+import math
+import statistics
+from pathlib import Path
+from types import SimpleNamespace
+
+from rules import code_hash
+from steps import ROOT, base_of, find_step, read_script, tomllib
+
+FOLDER = ROOT / "docs" / "records"
+TOO_BUSY = 0.05  # share of the cores that other processes may take during a run
+MINUS = str.maketrans("-", "−")
+USUAL = {"flags": "", "seeds": 3, "poems": 1, "edit": None, "stands_for": [], "preset": False}
+USUAL |= {"keep_versions": []}
+
+
+def read_runs():
+    """Return {name: set of runs}, as runs.toml lists them."""
+    table = tomllib.loads(Path(__file__).with_name("runs.toml").read_text(encoding="utf-8"))
+    runs = {}
+    for file, sets in table.items():
+        for name, row in sets.items():
+            runs[name] = SimpleNamespace(**{**USUAL, **row, "file": file})
+            runs[name].flags = runs[name].flags.split()
+    return runs
+
+
+RUNS = read_runs()
+OWN = {  # a version's own run, or that of the version that computes the same
+    version: [(name, version if version in run.versions else run.versions[0])]
+    for name, run in RUNS.items()
+    for version in run.stands_for
+}
+
+
+def read_lines(file):
+    """Return the records of a file; none where it is missing."""
+    path = FOLDER / f"{file}.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def write(file, record, key):
+    """Put a record in a file, in the place of the one that is equal in these fields, or last."""
+    lines = {tuple(old[name] for name in key): old for old in read_lines(file)}
+    lines[tuple(record[name] for name in key)] = record
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines.values())
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    (FOLDER / f"{file}.jsonl").write_text(text, encoding="utf-8", newline="\n")
+
+
+def code_of(version):
+    """Return the hash of a version's script as it is today."""
+    return code_hash(read_script(find_step(version)))
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
+
+
+def stale(record):
+    """Return whether a record is of other code, flags or edit than today's."""
+    if "name" in record:  # of speed.py: it has the code of each version
+        return any(code != code_of(version) for version, code in record["code"].items())
+    run = RUNS.get(record["run"])
+    made = record["code"], record["flags"], record.get("edit")
+    return run is None or made != (code_of(record["version"]), run.flags, run.edit)
+
+
+def disturbed(record):
+    """Return whether other processes took so much of its machine that a time says little."""
+    others = record["seconds_of_others"]
+    return others is not None and others > TOO_BUSY * record["seconds"] * record["machine"]["cores"]
+
+
+def share_of_whole(record):
+    report = record["form"]
+    return sum(report["whole"].values()) / (report["poems_to_each"] * len(report["whole"]))
+
+
+NUMBERS = {  # what a record says, and how a sentence or a table shows it
+    "loss": (lambda record: record["curve"][-1]["val_loss"], "{:.2f}"),
+    "train": (lambda record: record["curve"][-1]["train_loss"], "{:.2f}"),
+    "first": (lambda record: record["curve"][0]["val_loss"], "{:.2f}"),
+    "best": (lambda record: min(point["val_loss"] for point in record["curve"]), "{:.2f}"),
+    "guess": (lambda record: math.log(record["vocabulary"]), "{:.2f}"),
+    "ends": (lambda record: record["form"]["line_ends"], "{:.2f}"),
+    "whole": (share_of_whole, "{:.0%}"),
+    "verbatim": (lambda record: record["form"]["verbatim"], "{:.1%}"),
+    "pairs": (lambda record: record["form"]["pairs"], "{:.0%}"),
+    "minutes": (lambda record: record["seconds"] / 60, "{:.0f}"),
+}
+
+
+class Records:
+    """All records, by run and version; each list is in the order of the seeds."""
+
+    def __init__(self):
+        self.by_run, self.used = {}, []
+        for file in dict.fromkeys(run.file for run in RUNS.values()):
+            for record in sorted(read_lines(file), key=lambda record: record["seed"]):
+                self.by_run.setdefault((record["run"], record["version"]), []).append(record)
+        self.speeds = read_lines("speed")
+
+    def of(self, name):
+        """Return the records of "v6", of the run "hour", or of "little_text.v9"."""
+        run, _, version = name.rpartition(".")
+        if run in RUNS:
+            keys = [(run, find_step(version).version)]
+        elif name in RUNS:
+            keys = [(name, version) for version in RUNS[name].versions]
+        else:
+            keys = OWN.get(find_step(name).version, [])
+        if len(keys) != 1 or keys[0] not in self.by_run:
+            raise KeyError(f"no record of {name}; see workshop/runs.toml and docs/records")
+        found = self.by_run[keys[0]]
+        self.used += found
+        return found
+
+    def speed_of(self, step):
+        """Return the records of speed.py that are of this step, such as train_v13_laptop."""
+        found = [record for record in self.speeds if record["name"].split("_")[1] == step.name]
+        self.used += found
+        return found
+
+    def used_stale_ones(self):
+        """Return whether one that was asked for since the last call is of other code than today."""
+        used, self.used = self.used, []
+        return any(map(stale, used))
+
+    def spread(self, name, what="loss"):
+        """Return (smallest, mean, largest) over the seeds."""
+        values = [NUMBERS[what][0](record) for record in self.of(name)]
+        return min(values), statistics.mean(values), max(values)
+
+    def text(self, name, what, digits=None, low_to_high=False):
+        """Return a number as a sentence or a table shows it, maybe with its range."""
+        if what == "change":
+            before = base_of(find_step(name)).name
+            return f"{self.spread(name)[1] - self.spread(before)[1]:+.3f}".translate(MINUS)
+        if what in ("low", "high"):
+            return f"{self.spread(name)[0 if what == 'low' else 2]:.2f}"
+        if what == "ppl":
+            return f"{math.exp(self.spread(name)[1]):.0f}"
+        shown = f"{{:.{digits}f}}" if digits and "%" not in NUMBERS[what][1] else NUMBERS[what][1]
+        low, mean, high = map(shown.format, self.spread(name, what))
+        return f"{mean} ({low}–{high})" if low_to_high and len(self.of(name)) > 1 else mean
