@@ -9,7 +9,6 @@ Run:    python babygpt_v12_wandb.py
 Laptop: add --block_size 64 --n_embed 128 --n_head 4 --n_layer 4 --batch_size 32 --max_iters 1000
             --learning_rate 6e-3 --dropout 0
 Sample: python babygpt_v12_wandb.py --sample FILE.pt --prompts 明月 东风
-Expect: val loss 4.35 (4.33 to 4.38) after 1000 steps, seeds 1337 to 1339 (laptop)
 """
 
 import math
@@ -245,7 +244,7 @@ def load_checkpoint(path, config):
         model.load_state_dict(saved["model"])
         print(f"model: {path}, val loss {saved['val_loss']:.4f}, {saved['shape']}")
     except Exception as error:  # which one depends on what the file is
-        sys.exit(f"error: --sample {path}: broken, or of another version: {error!r:.200}")
+        sys.exit(f"error: --sample {path}: missing, broken, or of another version: {error!r:.200}")
     if unknown := {c for prompt in config.prompts for c in prompt or [""]} - {*tokenizer.chars}:
         sys.exit(f"error: --prompts: empty, or unknown to {path}: {sorted(unknown)}")
     return model.to(config.device), tokenizer
@@ -264,6 +263,7 @@ def train(model, data, config, tokenizer):
     except Exception as error:  # of many kinds
         os.remove(config.checkpoint_path)
         sys.exit(f"error: --wandb_mode {config.wandb_mode} (or WANDB_MODE): {error}")
+    save_checkpoint(model, tokenizer, config, math.inf)  # is there room? Now, not after training
     best, tokens, start = math.inf, 0, time.perf_counter()
     # AdamW moves each parameter a little against its gradient, so that the loss falls. The schedule
     # says how far: small steps first, large ones at the peak, ever finer ones towards the end

@@ -234,7 +234,7 @@ def load_checkpoint(path, config):
         model.load_state_dict(saved["model"])
         print(f"model: {path}, val loss {saved['val_loss']:.4f}, {saved['shape']}")
     except Exception as error:  # which one depends on what the file is
-        sys.exit(f"error: --sample {path}: broken, or of another version: {error!r:.200}")
+        sys.exit(f"error: --sample {path}: missing, broken, or of another version: {error!r:.200}")
     if unknown := {c for prompt in config.prompts for c in prompt or [""]} - {*tokenizer.chars}:
         sys.exit(f"error: --prompts: empty, or unknown to {path}: {sorted(unknown)}")
     return model.to(config.device), tokenizer
@@ -253,6 +253,7 @@ def train(model, data, config, tokenizer):
     except Exception as error:  # of many kinds
         os.remove(config.checkpoint_path)
         sys.exit(f"error: --wandb_mode {config.wandb_mode} (or WANDB_MODE): {error}")
+    save_checkpoint(model, tokenizer, config, math.inf)  # is there room? Now, not after training
     best, tokens, start = math.inf, 0, time.perf_counter()
     # AdamW moves each parameter a little against its gradient, so that the loss falls. The schedule
     # says how far: small steps first, large ones at the peak, ever finer ones towards the end
