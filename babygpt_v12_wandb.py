@@ -1,9 +1,8 @@
 """BabyGPT v12: an experiment on record.
 
-Same as v11, plus Weights & Biases tracking, and the best model kept in a file to sample from. Runs
-are recorded in ./wandb, without an account; `--wandb_mode online` sends them to the website, too.
-
-Why: after hours of training one wants to see how it went, and to keep the model.
+Same as v11, plus Weights & Biases tracking, and the best model kept in a file to sample from: after
+hours of training one wants to see how it went, and to have the model. Runs are recorded in ./wandb,
+without an account; `--wandb_mode online` sends them to the website, too.
 
 Run:    python babygpt_v12_wandb.py
 Laptop: add --block_size 64 --n_embed 128 --n_head 4 --n_layer 4 --batch_size 32 --max_iters 1000
@@ -259,7 +258,8 @@ def train(model, data, config, tokenizer):
     try:
         if config.wandb_mode == "online" and not wandb.login(prompt=False):
             raise wandb.Error("needs `wandb login` first")
-        run = wandb.init(project="babygpt", mode=config.wandb_mode, config=asdict(config))
+        options = {"mode": config.wandb_mode, "config": asdict(config)}
+        run = wandb.init(project="babygpt", reinit="finish_previous", **options)
     except Exception as error:  # of many kinds
         os.remove(config.checkpoint_path)
         sys.exit(f"error: --wandb_mode {config.wandb_mode} (or WANDB_MODE): {error}")

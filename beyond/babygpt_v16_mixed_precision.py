@@ -279,7 +279,8 @@ def train(model, data, config, tokenizer):
     try:
         if config.wandb_mode == "online" and not wandb.login(prompt=False):
             raise wandb.Error("needs `wandb login` first")
-        run = wandb.init(project="babygpt", mode=config.wandb_mode, config=asdict(config))
+        options = {"mode": config.wandb_mode, "config": asdict(config)}
+        run = wandb.init(project="babygpt", reinit="finish_previous", **options)
     except Exception as error:  # of many kinds
         os.remove(config.checkpoint_path)
         sys.exit(f"error: --wandb_mode {config.wandb_mode} (or WANDB_MODE): {error}")

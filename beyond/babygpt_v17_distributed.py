@@ -283,7 +283,8 @@ def train(model, data, config, tokenizer, rank=0, world_size=1):
     try:
         if config.wandb_mode == "online" and not wandb.login(prompt=False):
             raise wandb.Error("needs `wandb login` first")
-        run = wandb.init(project="babygpt", mode=config.wandb_mode, config=asdict(config))
+        options = {"mode": config.wandb_mode, "config": asdict(config)}
+        run = wandb.init(project="babygpt", reinit="finish_previous", **options)
     except Exception as error:  # of many kinds
         os.remove(config.checkpoint_path)
         sys.exit(f"error: --wandb_mode {config.wandb_mode} (or WANDB_MODE): {error}")
@@ -388,9 +389,8 @@ def main(argv=None):
     train(model, data, config, tokenizer, rank, world_size)
     if world_size > 1:
         dist.destroy_process_group()
-    if rank == 0:
-        model, tokenizer = load_checkpoint(config.checkpoint_path, config)
-        sample(model, tokenizer, config)
+    model, tokenizer = load_checkpoint(config.checkpoint_path, config)
+    sample(model, tokenizer, config)
     return model, tokenizer, config
 
 
