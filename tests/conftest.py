@@ -1,31 +1,32 @@
-"""What the tests share: the twelve scripts, a small corpus and Config, ways to run a script."""
+"""What the tests share: the scripts, a small text and Config, ways to run a script.
+
+The files are to be read in the order of their numbers. Whatever a step does not change is the same
+to the last byte as in the version before (test_10_diffs.py), so a test runs only on the versions
+that changed what it is about: @changed("train") are v1 and each version with another train().
+"""
 
 import functools
-import importlib.util
 import itertools
-import json
 import os
-import re
-import signal
-import subprocess
+import shutil
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 import torch
+from runs import WANDB_PLACES, WANDB_SILENCE
+from steps import ROOT, STEPS, find_step, import_script
 
 sys.dont_write_bytecode = True  # loading a script leaves no __pycache__ beside it
 torch.set_num_threads(1)  # as the scripts that the tests start
 
-ROOT = Path(__file__).resolve().parents[1]
-STEPS = json.loads((ROOT / "tools" / "steps.json").read_text(encoding="utf-8"))
-FILES = {step["version"]: ROOT / step["file"] for step in STEPS}
 LAST = 12  # of the course; beyond/ goes on to NEWEST
-NEWEST = max(FILES)
+NEWEST = STEPS[-1].version
+MODEL = ("rotate", "Cache", "Head", "MultiHeadAttention", "FeedForward", "Block", "BabyGPT")
 
-# The first 32 characters of the Thousand Character Classic, all distinct, over and over:
-# each character tells the next one, so that every version can learn this text by heart.
+# The first 32 characters of the Thousand Character Classic, all distinct, over and over: each
+# tells the next one, so that every version can learn this text by heart
 ALPHABET = "天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往秋收冬藏闰余成岁律吕调阳"
 TEXT = ALPHABET * 20
 VOCAB = len(ALPHABET)
@@ -47,38 +48,52 @@ SMALL = {
     "wandb_mode": "disabled",
 }
 
-# One line of progress: step, train loss, val loss
-PROGRESS = re.compile(r"^step +(\d+): train loss (\S+), val loss (\S+)$", re.M)
-
-WANDB_PLACES = ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR")
-# Should anything try to send: nobody listens at this address
-WANDB_SILENCE = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_ERROR_REPORTING": "false"}
-
-
-def load(version):
-    """Return the script as a module, freshly imported."""
-    path = FILES[version]
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-loaded = functools.cache(load)
-
 # Equal up to rounding: a GPU may add up in another order than its own next kernel
 assert_close = functools.partial(torch.testing.assert_close, rtol=1e-4, atol=1e-4)
 
+has_history = pytest.mark.skipif(
+    not (shutil.which("git") and (ROOT / ".git").exists()), reason="a download without its history"
+)
 
-def versions(first=1, last=NEWEST):
-    """Run a test with gpt being each script from first to last."""
-    chosen = [version for version in FILES if first <= version <= last]
-    return pytest.mark.parametrize("gpt", chosen, indirect=True, ids=lambda n: f"v{n}")
+
+def loaded(version):
+    return import_script(find_step(version))
+
+
+def versions(*numbers):
+    """Run a test with gpt being each of these versions."""
+    return pytest.mark.parametrize("gpt", numbers, indirect=True, ids=lambda n: f"v{n}")
+
+
+def versions_with(*names, first=1, last=NEWEST):
+    """Return the versions in which one of these sections is new or changed."""
+    new = {name for step in STEPS for name in step.may_change if name[0] == "+"}
+    chosen = {STEPS[0].version} if any(f"+{name}" not in new for name in names) else set()
+    wanted = {*names, *(f"+{name}" for name in names)}
+    chosen |= {step.version for step in STEPS if wanted.intersection(step.may_change)}
+    return sorted(version for version in chosen if first <= version <= last)
+
+
+def changed(*names, **limits):
+    """Run a test with gpt being each version in which one of these sections is new or changed."""
+    return versions(*versions_with(*names, **limits))
 
 
 @pytest.fixture
 def gpt(request):
+    """The script that is tested."""
     return loaded(request.param)
+
+
+@pytest.fixture
+def fresh(monkeypatch):
+    """Return fresh(gpt): the script imported once more, as in a new process."""
+
+    def fresh(gpt):
+        monkeypatch.delitem(sys.modules, gpt.__name__, raising=False)
+        return import_script(find_step(gpt.__name__))
+
+    return fresh
 
 
 @pytest.fixture(params=["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])
@@ -89,13 +104,11 @@ def device(request):
 @pytest.fixture(autouse=True, scope="session")
 def no_wandb_settings(tmp_path_factory):
     """What the user has set for wandb does not count here, and wandb writes nothing at home."""
-    home = str(tmp_path_factory.mktemp("wandb-home"))
+    places = dict.fromkeys(WANDB_PLACES, str(tmp_path_factory.mktemp("wandb-home")))
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("WANDB_")]:
             patch.delenv(name)
-        for name in WANDB_PLACES:
-            patch.setenv(name, home)
-        for name, value in WANDB_SILENCE.items():
+        for name, value in {**places, **WANDB_SILENCE}.items():
             patch.setenv(name, value)
         yield
 
@@ -114,16 +127,6 @@ def corpus(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory):
-    """The lesson site, built once for all tests that look at it."""
-    from test_tools_site import site
-
-    out = tmp_path_factory.mktemp("site") / "out"
-    site.build(out)
-    return out
-
-
 def known_to(gpt, changes):
     names = {f.name for f in fields(gpt.Config)}
     return {k: v for k, v in {**SMALL, **changes}.items() if k in names}
@@ -135,14 +138,13 @@ def small(gpt, **changes):
 
 
 def flags(gpt, **changes):
-    """Return the small settings as a command line, with those that this version has."""
+    """Return the same as a command line."""
     argv = []
     for name, value in known_to(gpt, changes).items():
         if isinstance(value, bool):
             argv.append(f"--{name}" if value else f"--no_{name}")
-            continue
-        values = value if isinstance(value, (tuple, list)) else [value]
-        argv += [f"--{name}", *map(str, values)]
+        else:
+            argv += [f"--{name}", *map(str, value if isinstance(value, (tuple, list)) else [value])]
     return argv
 
 
@@ -155,9 +157,9 @@ def random_ids(*shape, device="cpu", vocab_size=VOCAB):
 
 
 def data_of(gpt, config, text=TEXT):
-    path = Path("text-for-load_data.txt")
+    path = Path("text-for-load_data.txt").resolve()
     path.write_text(text, encoding="utf-8")
-    _, data = gpt.load_data(replace(config, data_path=str(path), prompts=()))
+    _, data = gpt.load_data(replace(config, data_path=path, prompts=()))
     path.unlink()
     return data
 
@@ -190,73 +192,9 @@ def run(corpus, capsys, monkeypatch, tmp_path):
         folder.mkdir()
         monkeypatch.chdir(folder)
         try:
-            gpt.main(flags(gpt, **{"data_path": corpus, **changes}))
+            run.result = gpt.main(flags(gpt, **{"data_path": corpus, **changes}))
         except KeyboardInterrupt:
             pytest.fail("Ctrl-C ended the script")
         return capsys.readouterr().out
 
     return run
-
-
-def samples_of(out):
-    """Return the samples in what a run printed, without the header and the progress before."""
-    return out.partition("\n\n")[2]
-
-
-def without_checkpoint(out):
-    """Leave out the line in which v12 names the file that it samples from."""
-    return re.sub(r"^model: .*\.pt, val loss .*\n", "", out, flags=re.M)
-
-
-def files_below(folder):
-    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*"))
-
-
-def start(version, argv, folder, **env):
-    """Start a script as a user would, in folder, with a home of its own beside it."""
-    home = folder.parent / f"{folder.name}-home"
-    home.mkdir(exist_ok=True)
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB_", "PYTHON"))}
-    env = {
-        **kept,
-        **WANDB_SILENCE,
-        **dict.fromkeys(("HOME", "USERPROFILE", *WANDB_PLACES), str(home)),
-        "NETRC": str(home / "netrc"),
-        "OMP_NUM_THREADS": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONIOENCODING": "utf-8",
-        **env,
-    }
-    posix = {}
-    if os.name != "nt":
-        # A session of its own, so that Ctrl-C reaches it and its children, but not the tests; and
-        # what a shell makes its background jobs ignore, it hears
-        listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-        posix = {"start_new_session": True, "preexec_fn": listen}
-    return subprocess.Popen(
-        [sys.executable, str(FILES[version]), *map(str, argv)],
-        cwd=folder,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        **posix,
-    )
-
-
-def wait_for(process, line_start):
-    for line in process.stdout:
-        if line.startswith(line_start):
-            return
-    pytest.fail(f"no line {line_start!r}: {process.stderr.read()}")
-
-
-def finish(process):
-    """Return (stdout, stderr, exit status) of a started script."""
-    try:
-        out, err = process.communicate(timeout=120)
-    finally:
-        if process.poll() is None:
-            process.kill()
-    return out, err, process.returncode

@@ -67,10 +67,6 @@ def test_the_default_prompts_are_in_the_corpus():
         assert prompt in text
 
 
-def test_the_default_data_path_is_this_file():
-    assert loaded(1).Config().data_path == str(CI)
-
-
 def test_the_readme_beside_it_describes_this_file(poems):
     data, readme = CI.read_bytes(), README.read_text(encoding="utf-8")
     counts = Counter(data.decode("utf-8"))

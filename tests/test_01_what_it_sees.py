@@ -1,88 +1,88 @@
 """What a prediction depends on: the character (v1), its position (v2), all the past (v3 on)."""
 
 import torch
-from conftest import VOCAB, assert_close, new_model, random_ids, small, versions
+from conftest import MODEL, VOCAB, assert_close, changed, new_model, random_ids, small, versions
 
 T = 8
 
 
-def changed_at(idx, position):
-    """Return idx (1, T) with another character at position."""
-    other = idx.clone()
+def changed_at(ids, position):
+    """Return ids (1, T) with another character at position."""
+    other = ids.clone()
     other[:, position] = (other[:, position] + 1) % VOCAB
     return other
 
 
-def positions_that_matter(model, idx, position):
+def positions_that_matter(model, ids, position):
     """Return the positions whose embeddings get a gradient from the logits at position."""
     seen = []
     table = model.token_embedding_table
     hook = table.register_forward_hook(lambda module, args, output: seen.append(output))
-    (gradient,) = torch.autograd.grad(model(idx)[0][0, position].square().sum(), seen)
+    (gradient,) = torch.autograd.grad(model(ids)[0][0, position].square().sum(), seen)
     hook.remove()
     return gradient[0].abs().sum(-1).nonzero().flatten().tolist()
 
 
-@versions()
+@changed(*MODEL)
 def test_the_future_never_changes_the_past(gpt, device):
     """To the last bit; in training mode, where the loss is taken at every position."""
-    model, idx = new_model(gpt, device, dropout=0.0), random_ids(1, T, device=device)
+    model, ids = new_model(gpt, device, dropout=0.0), random_ids(1, T, device=device)
     with torch.no_grad():
-        logits, _ = model(idx)
+        logits, _ = model(ids)
         for position in range(1, T):
-            other, _ = model(changed_at(idx, position))
+            other, _ = model(changed_at(ids, position))
             assert torch.equal(other[:, :position], logits[:, :position])
             assert not torch.equal(other[:, position], logits[:, position])
 
 
-@versions()
+@changed(*MODEL)
 def test_a_window_of_any_length_gives_what_its_positions_give_in_a_longer_one(gpt, device):
-    model, idx = new_model(gpt, device).eval(), random_ids(2, T, device=device)
-    logits, _ = model(idx)
+    model, ids = new_model(gpt, device).eval(), random_ids(2, T, device=device)
+    logits, _ = model(ids)
     for length in range(1, T):
-        assert_close(model(idx[:, :length])[0], logits[:, :length])
+        assert_close(model(ids[:, :length])[0], logits[:, :length])
 
 
-@versions()
+@changed(*MODEL)
 def test_the_texts_of_a_batch_do_not_see_each_other(gpt, device):
-    model, idx = new_model(gpt, device).eval(), random_ids(3, T, device=device)
-    together, _ = model(idx)
-    alone = torch.cat([model(row[None])[0] for row in idx])
+    model, ids = new_model(gpt, device).eval(), random_ids(3, T, device=device)
+    together, _ = model(ids)
+    alone = torch.cat([model(row[None])[0] for row in ids])
     assert_close(together, alone)
 
 
 @versions(1, 2)
 def test_before_attention_only_the_current_character_matters(gpt, device):
-    model, idx = new_model(gpt, device), random_ids(1, T, device=device)
+    model, ids = new_model(gpt, device), random_ids(1, T, device=device)
     with torch.no_grad():
-        logits, _ = model(idx)
+        logits, _ = model(ids)
         for position in range(T - 1):
-            other, _ = model(changed_at(idx, position))
+            other, _ = model(changed_at(ids, position))
             assert torch.equal(other[:, position + 1 :], logits[:, position + 1 :])
     for position in range(T):
-        assert positions_that_matter(model, idx, position) == [position]
+        assert positions_that_matter(model, ids, position) == [position]
 
 
-@versions(3)
+@changed(*MODEL, first=3)
 def test_with_attention_every_earlier_character_matters_and_no_later_one(gpt, device):
-    model, idx = new_model(gpt, device, n_embed=32).eval(), random_ids(1, T, device=device)
+    model, ids = new_model(gpt, device, n_embed=32).eval(), random_ids(1, T, device=device)
     for position in range(T):
-        assert positions_that_matter(model, idx, position) == list(range(position + 1))
+        assert positions_that_matter(model, ids, position) == list(range(position + 1))
     with torch.no_grad():
-        logits, _ = model(idx)
+        logits, _ = model(ids)
         for position in range(T):
-            other, _ = model(changed_at(idx, position))
+            other, _ = model(changed_at(ids, position))
             for later in range(position, T):
                 assert not torch.equal(other[:, later], logits[:, later])
 
 
-@versions(1, 1)
+@versions(1)
 def test_without_positions_a_character_means_the_same_everywhere(gpt, device):
     logits, _ = new_model(gpt, device)(torch.full((1, T), 5, device=device))
     assert_close(logits, logits[:, :1].expand_as(logits))
 
 
-@versions(2, 13)  # turned values would be needed to tell equal characters apart: RoPE turns none
+@changed(*MODEL, first=2, last=13)  # from v14 on values carry no position
 def test_with_positions_the_same_character_differs_from_position_to_position(gpt, device):
     """A row of one character: only the position can make a difference, with attention too."""
     model = new_model(gpt, device, n_embed=32, n_layer=1).eval()
@@ -92,7 +92,7 @@ def test_with_positions_the_same_character_differs_from_position_to_position(gpt
             assert (logits[0, a] - logits[0, b]).abs().max() > 1e-3
 
 
-@versions(2)
+@changed(*MODEL, first=2)
 def test_the_order_of_two_characters_matters(gpt, device):
     """春江 is not 江春: each character differs by whether it stands first or second."""
     model = new_model(gpt, device, n_embed=32, n_layer=1).eval()
@@ -101,7 +101,7 @@ def test_the_order_of_two_characters_matters(gpt, device):
     assert (ab[0] - ba[1]).abs().max() > 1e-3
 
 
-@versions(3, 12)
+@changed("Head")
 def test_attention_weights_are_a_triangle_of_rows_that_sum_to_one(gpt, device):
     head = gpt.Head(small(gpt, n_embed=T), T).to(device).eval()
     one_hot = torch.eye(T, device=device)[None]  # (1, T, T)

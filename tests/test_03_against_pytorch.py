@@ -1,12 +1,11 @@
 """The hand-written parts against PyTorch's own, with the same weights; v1 against counting."""
 
 import math
-import re
 from collections import Counter
 
 import pytest
 import torch
-from conftest import ROOT, assert_close, loaded, new_model, random_ids, small, versions
+from conftest import assert_close, changed, new_model, random_ids, small, versions
 from torch import nn
 from torch.nn import functional as F
 
@@ -70,7 +69,7 @@ def no_future(length, device):
 
 
 @pytest.mark.parametrize("length", [1, 5, T])
-@versions(3, 12)
+@changed("Head")
 def test_a_head_is_pytorchs_causal_attention(gpt, device, length):
     head = random_start(gpt.Head(small(gpt, n_embed=C), 12)).to(device).eval()
     x = torch.randn(B, length, C, device=device)
@@ -78,28 +77,7 @@ def test_a_head_is_pytorchs_causal_attention(gpt, device, length):
     assert_close(head(x), sdpa(head, x))
 
 
-@pytest.mark.parametrize("page", ["v03.md", "zh-CN/v03.md"])
-def test_the_example_by_hand_is_what_a_head_computes(page):
-    """The two tables of v3's page: what goes into the head, and what comes of it."""
-    text = (ROOT / "docs" / "steps" / page).read_text(encoding="utf-8")
-    rows = [row.split(" | ") for row in re.findall(r"^\| [春江水] \| (.+) \|$", text, flags=re.M)]
-    rows = [[list(map(float, re.findall(r"[\d.]+", cell))) for cell in row] for row in rows]
-    v3 = loaded(3)
-    head, x = v3.Head(small(v3, n_embed=4), head_size=4), torch.eye(4)[None, :3]
-    with torch.no_grad():  # x are unit vectors, so the columns of the weights are what comes out
-        for name, column in zip(PARTS, zip(*rows[:3], strict=True), strict=True):
-            vectors = torch.tensor(column).T
-            getattr(head, name).weight.zero_()[: len(vectors), :3] = vectors
-    scores, masked, weights, results = zip(*rows[3:], strict=True)
-    assert_close(head.query(x)[0] @ head.key(x)[0].T / 2, torch.tensor(scores))
-    assert [row[: i + 1] for i, row in enumerate(scores)] == list(masked)
-    shown = torch.tensor(results)
-    torch.testing.assert_close(head(x)[0, :, :2], shown, atol=0.006, rtol=0)
-    mixed = torch.tensor(weights) @ head.value(x)[0, :, :2]
-    torch.testing.assert_close(mixed, shown, atol=0.011, rtol=0)
-
-
-@versions(4, 7)
+@versions(4)
 def test_several_heads_are_pytorchs_attention_side_by_side(gpt, device):
     sa = random_start(gpt.MultiHeadAttention(small(gpt, n_embed=C, n_head=4))).to(device)
     x = torch.randn(B, T, C, device=device)
@@ -109,7 +87,7 @@ def test_several_heads_are_pytorchs_attention_side_by_side(gpt, device):
     assert_close(sa(x), theirs.transpose(1, 2).flatten(2))
 
 
-@versions(4, 12)
+@changed("MultiHeadAttention", last=12)
 def test_the_heads_share_no_weights_and_start_different(gpt):
     sa = gpt.MultiHeadAttention(small(gpt, n_embed=C, n_head=4))
     keys = [head.key.weight for head in sa.heads]
@@ -118,7 +96,7 @@ def test_the_heads_share_no_weights_and_start_different(gpt):
     assert not any(torch.equal(a, b) for a in keys for b in keys if a is not b)
 
 
-@versions(8, 13)
+@changed("MultiHeadAttention", first=8, last=13)
 def test_attention_with_projection_is_pytorchs_multihead_attention(gpt, device):
     sa = random_start(gpt.MultiHeadAttention(small(gpt, n_embed=C, n_head=4))).eval()
     theirs = as_torch_attention(sa).to(device)
@@ -127,7 +105,7 @@ def test_attention_with_projection_is_pytorchs_multihead_attention(gpt, device):
     assert_close(sa.to(device)(x), wanted)
 
 
-@versions(5)
+@changed("FeedForward")
 def test_feed_forward_widens_by_four_and_cuts_off_the_negative(gpt, device):
     ffwd = random_start(gpt.FeedForward(small(gpt, n_embed=C))).to(device).eval()
     w1, b1, w2, b2 = ffwd.parameters()
@@ -136,7 +114,7 @@ def test_feed_forward_widens_by_four_and_cuts_off_the_negative(gpt, device):
     assert_close(ffwd(x), (x @ w1.T + b1).clamp(min=0) @ w2.T + b2)
 
 
-@versions(9, 13)
+@changed("Block", "MultiHeadAttention", "FeedForward", first=9, last=13)
 def test_a_block_is_pytorchs_encoder_layer_with_the_norm_first(gpt, device):
     block = random_start(gpt.Block(small(gpt, n_embed=C, n_head=4))).eval()
     theirs = as_torch_block(block).to(device)
@@ -145,21 +123,21 @@ def test_a_block_is_pytorchs_encoder_layer_with_the_norm_first(gpt, device):
     assert_close(block.to(device)(x), wanted)
 
 
-@versions(9, 13)
+@changed("BabyGPT", "Block", "MultiHeadAttention", first=9, last=13)
 def test_the_whole_model_is_pytorchs_encoder_between_embeddings_and_head(gpt, device):
     model = random_start(new_model(gpt, n_embed=C, n_head=4, n_layer=3)).eval()
-    idx = random_ids(B, T, device=device)
+    ids = random_ids(B, T, device=device)
     layers = nn.ModuleList([as_torch_block(block) for block in model.blocks]).to(device)
     model.to(device)
-    x = model.token_embedding_table.weight[idx] + model.position_embedding_table.weight
+    x = model.token_embedding_table.weight[ids] + model.position_embedding_table.weight
     for layer in layers:
         x = layer(x, src_mask=no_future(T, device), is_causal=True)
     x = F.layer_norm(x, (C,), model.ln_final.weight, model.ln_final.bias)
     wanted = F.linear(x, model.lm_head.weight, model.lm_head.bias)
-    assert_close(model(idx)[0], wanted, atol=1e-3)
+    assert_close(model(ids)[0], wanted, atol=1e-3)
 
 
-@versions(1, 1)
+@versions(1)
 def test_the_bigram_model_learns_exactly_what_counting_pairs_would_tell(gpt, device):
     """Its loss on its own text reaches the entropy of a character given the one before, from above.
 
