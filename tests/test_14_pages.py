@@ -7,8 +7,7 @@ from collections import Counter
 from dataclasses import fields
 
 import pytest
-import torch
-from conftest import ROOT, TEXT, assert_close, flags, has_history, loaded, small
+from conftest import ROOT, TEXT, flags, has_history, loaded
 from steps import STEPS, find_step
 
 DOCS = {page: page.parent.parent / "zh-CN" / page.name for page in (ROOT / "docs/en").glob("*.md")}
@@ -191,25 +190,3 @@ def test_what_follows_spring_is_counted_right(language):
     rows = re.findall(r"^\| (\S|a space|空格) \| (\d+) \|$", text, flags=re.M)
     found = [(" " if len(char) > 1 else char, int(count)) for char, count in rows]
     assert found == after.most_common(4) and f"{sum(after.values()):,}" in text
-
-
-@LANGUAGES
-def test_the_example_by_hand_is_what_a_head_computes(language):
-    """The two tables of v3's page: what goes into the head, and what comes of it."""
-    text = read(ROOT / "docs" / language / "v03.md")
-    rows = [row.split(" | ") for row in re.findall(r"^\| [春江水] \| (.+) \|$", text, flags=re.M)]
-    rows = [[list(map(float, re.findall(r"[\d.]+", cell))) for cell in row] for row in rows]
-    v3 = loaded(3)
-    head, x = v3.Head(small(v3, n_embed=4), head_size=4), torch.eye(4)[None, :3]
-    layers = head.query, head.key, head.value
-    with torch.no_grad():  # x are unit vectors, so the columns of the weights are what comes out
-        for layer, column in zip(layers, zip(*rows[:3], strict=True), strict=True):
-            vectors = torch.tensor(column).T
-            layer.weight.zero_()[: len(vectors), :3] = vectors
-    scores, masked, weights, results = zip(*rows[3:], strict=True)
-    assert_close(head.query(x)[0] @ head.key(x)[0].T / 2, torch.tensor(scores))
-    assert [row[: i + 1] for i, row in enumerate(scores)] == list(masked)
-    shown = torch.tensor(results)
-    torch.testing.assert_close(head(x)[0, :, :2], shown, atol=0.006, rtol=0)
-    mixed = torch.tensor(weights) @ head.value(x)[0, :, :2]
-    torch.testing.assert_close(mixed, shown, atol=0.011, rtol=0)
