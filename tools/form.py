@@ -6,12 +6,21 @@
 Flags of the script, such as --n_embed 64, work too. What is reported:
 
 line ends     of held-out poems: at each character, does a mark or a line break come next? The
-              model says yes where it gives these more than half of the probability; F1 of its yes
+              model says yes where it gives these more than half of the probability; F1 of its yes.
+              The new row after 。？！ is no question: there nothing is asked and nothing counted
 context       loss and line ends of these poems when the model may see so many characters only
 whole poems   sampled after a blank line and a title such as 浣溪沙 苏轼: how many have the line
               lengths of a poem to that tune. The tunes are the most frequent ones of fixed form
+rhyme         of the pairs of lines that rhyme in 70 % of the real poems to the tune, how many
+              rhyme in these, by data/rhymes.txt and with two different characters
+rhymed        part of the poems that are whole and in which all these pairs rhyme
+distinct      part of a poem's characters that are left when each is counted once
 verbatim      part of these poems' runs of 8 characters that the training text has as well
 pairs         part of their pairs of neighbouring characters that the training text has 20 times
+
+Beside it stand real poems, held out like those for the line ends; chance: the lines of real poems
+in random order; and two rules for line ends that need no model: from the 4th character of a line
+on, always yes (4 is best), and the most frequent form of the tune.
 """
 
 import json
@@ -19,19 +28,16 @@ import math
 import sys
 from argparse import ArgumentParser
 from argparse import RawDescriptionHelpFormatter as Raw
-from collections import Counter
 from pathlib import Path
 
 import torch
 import tyro
-from poems import AUTHOR, ENDS, fixed_tunes, form, split_poems
-from steps import STEPS, find_step, import_script, loaded, trained
+from judge import FULL, HELD_OUT, Judge
+from poems import AUTHOR, ENDS, fixed_tunes, read_rhymes, split_poems
+from steps import ROOT, STEPS, find_step, import_script, loaded, trained
 from torch.nn import functional as F
 from tqdm import tqdm
 
-HELD_OUT = 200  # poems for the line ends
-RUN = 8  # characters
-FREQUENT = 20
 TOKENS = 8192  # in a forward pass, at most
 KEPT = 24  # poems in the report, the first ones
 CONTEXTS = (8, 16, 32, 64, 128)  # and the model's own
@@ -58,15 +64,18 @@ def next_probs(model, ids, block_size):
 
 def read(model, tokenizer, poems, context, device):
     """Return a model's loss and the F1 of its "here a line ends", over the bodies of poems."""
-    ends = torch.tensor(tokenizer.encode(char for char in ENDS if char in tokenizer.ids))
-    ends, right, said, true, losses = ends.to(device), 0, 0, 0, []
+    ends, full = (
+        torch.tensor(tokenizer.encode(c for c in chars if c in tokenizer.ids), device=device)
+        for chars in (ENDS, FULL)
+    )
+    right, said, true, losses = 0, 0, 0, []
     for tune, author, body in tqdm(poems, "line ends", unit="poem", leave=False, disable=None):
         title = f"\n{tune} {author}\n"
         ids = torch.tensor(tokenizer.encode(f"{title}{body}\n"), device=device)
         probs = next_probs(model, ids[:-1], context)[len(title) - 1 :]
-        ids = ids[len(title) :]
+        asked, ids = ~torch.isin(ids[len(title) - 1 : -1], full), ids[len(title) :]
         losses.append(-probs.gather(1, ids[:, None]).log())
-        says, comes = probs[:, ends].sum(dim=-1) > 0.5, torch.isin(ids, ends)
+        says, comes = asked & (probs[:, ends].sum(dim=-1) > 0.5), asked & torch.isin(ids, ends)
         right, said, true = right + (says & comes).sum(), said + says.sum(), true + comes.sum()
     loss, f1 = torch.cat(losses).mean().item(), (2 * right / (said + true)).item()
     return {"context": context, "loss": round(loss, 4), "line_ends": round(f1, 4)}
@@ -81,24 +90,6 @@ def write(model, tokenizer, tune, n, longest, device):
     return [(body, bool(end)) for body, end, _ in parts]
 
 
-def share(found, known):
-    """Return which part of what was found is known, rounded; None where nothing was found."""
-    return round(sum(map(known, found)) / len(found), 4) if found else None
-
-
-def judge_verbatim(bodies, train):
-    """Return which part of the poems' runs of characters, and of their pairs, the text has."""
-    known = {train[i : i + RUN] for i in range(len(train))}
-    runs = [body[i : i + RUN] for body in bodies for i in range(len(body) - RUN + 1)]
-    counts = Counter(zip(train, train[1:], strict=False))
-    pairs = [pair for body in bodies for pair in zip(body, body[1:], strict=False)]
-    pairs = [pair for pair in pairs if not set(pair) & set(ENDS)]
-    return {
-        "verbatim": share(runs, known.__contains__),
-        "pairs": share(pairs, lambda pair: counts[pair] >= FREQUENT),
-    }
-
-
 def judge(script, model, tokenizer, config, n):
     """Return the report: numbers, and n poems to each tune."""
     of_text, data, train, val = text_of(script, config)
@@ -107,38 +98,48 @@ def judge(script, model, tokenizer, config, n):
     _, val_loss = script.estimate_loss(model, data, config)
     model.eval()
     torch.manual_seed(config.seed)
-    held_out = split_poems(val)[:HELD_OUT]
+    known, held_out = split_poems(f"\n\n{train}"), split_poems(val)
+    rhymes = (ROOT / "data" / "rhymes.txt").read_text(encoding="utf-8")
+    by = Judge(train, val, read_rhymes(rhymes))
     contexts = [n for n in CONTEXTS if n < config.block_size] + [config.block_size]
-    scores = [read(model, tokenizer, held_out, n, config.device) for n in contexts]
+    scores = [read(model, tokenizer, held_out[:HELD_OUT], n, config.device) for n in contexts]
     perplexity = math.exp(min(val_loss, 700))  # what diverged would be too large a number
     report = {"perplexity": round(perplexity, 1), "line_ends": scores[-1]["line_ends"]}
-    report |= {"held_out_poems": len(held_out), "contexts": scores}
+    report |= {"held_out_poems": len(held_out[:HELD_OUT]), "contexts": scores}
     report |= {"poems_to_each": n, "whole": {}}
-    poems, tunes = [], fixed_tunes(split_poems(f"\n\n{train}{val}"))
-    for tune in tqdm(tunes, "whole poems", unit="tune", leave=False, disable=None):
-        accepted, longest = tunes[tune]
-        written = write(model, tokenizer, tune, n, longest, config.device)
-        keeps = [end and form(body) in accepted for body, end in written]
+    poems = []
+    for tune in tqdm(by.tunes, "whole poems", unit="tune", leave=False, disable=None):
+        written = write(model, tokenizer, tune, n, by.tunes[tune][1], config.device)
+        keeps = [end and by.whole(tune, body) for body, end in written]
         report["whole"][tune] = sum(keeps)
-        poems += [(i, tune, keeps[i], body) for i, (body, _) in enumerate(written)]
-    report |= judge_verbatim([body for *_, body in poems], train)
+        poems += [(i, tune, body, keeps[i]) for i, (body, _) in enumerate(written)]
+    report |= by.report([poem[1:] for poem in poems])
+    report["beside"] = by.beside(known, held_out, config.seed)
     poems.sort(key=lambda poem: poem[0])  # the first to each tune, then the second to each, …
     report["poems"] = [
-        {"tune": t, "whole": keeps, "body": body} for _, t, keeps, body in poems[:KEPT]
+        {"tune": t, "whole": keeps, "body": body} for _, t, body, keeps in poems[:KEPT]
     ]
     return report
 
 
 def lines_of(report, show):
     """Return the report as lines of text, with some of the poems."""
-    n, whole = report["poems_to_each"], report["whole"]
+    n, whole, beside = report["poems_to_each"], report["whole"], report["beside"]
+    real, chance, rule, forms = (beside[name] for name in ("real", "chance", "rule", "forms"))
     lines = [f"perplexity   {report['perplexity']}"]
     lines += [f"line ends    {report['line_ends']:.3f}, on {report['held_out_poems']} poems"]
+    lines += ["  always from character {characters} on: {line_ends:.3f}".format(**rule)]
+    lines += ["  most frequent form of the tune: {line_ends:.3f}".format(**forms)]
     for row in report["contexts"]:
         lines += ["  context {context}: loss {loss:.3f}, line ends {line_ends:.3f}".format(**row)]
-    lines += [f"whole poems  {sum(whole.values())} of {n * len(whole)}"]
+    lines += [
+        f"whole poems  {sum(whole.values())} of {n * len(whole)}; of real ones {real['whole']}"
+    ]
     lines += [f"  {tune}: {kept} of {n}" for tune, kept in whole.items()]
-    lines += [f"{name:12} {report[name]}" for name in ("verbatim", "pairs")]
+    lines += [f"{'':12} model   real    chance"]
+    for name in ("rhyme", "rhymed", "distinct", "verbatim", "pairs"):
+        cells = [str(found.get(name, "")) for found in (report, real, chance)]
+        lines += ["{:12} {:8}{:8}{}".format(name, *cells).rstrip()]
     for poem in report["poems"][:show]:
         kept = "whole" if poem["whole"] else "not whole"
         lines += ["", f"{poem['tune']} {AUTHOR} ({kept})", poem["body"]]

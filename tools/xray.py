@@ -20,6 +20,7 @@ from unittest.mock import patch
 
 import torch
 import tyro
+from depth import dead, signal
 from steps import find_step, import_script, loaded, trained
 
 SHADES, LIMITS = "░▒▓█", (10, 30, 60)
@@ -83,37 +84,6 @@ def look(script, model, ids):
     return calls, weights
 
 
-def depth(script, model, config, ids):
-    """Return [name, spread, gradient] of the embedding and of each block, for a batch of ids.
-
-    spread: standard deviation over the positions of a window, mean over all numbers of the vectors
-    gradient: root mean square of the gradient of the loss with respect to these vectors
-    """
-    found = []
-
-    def watch(name, module):
-        def after(module, inputs, output):
-            output.retain_grad()
-            found.append((name, output))
-
-        stack.callback(module.register_forward_hook(after).remove)
-
-    starts = torch.arange(config.batch_size) * 997 % (len(ids) - config.block_size)
-    x, y = script.get_batch(ids, starts.to(ids.device), config)
-    model.eval()
-    with contextlib.ExitStack() as stack:
-        watch("embedding", model.token_embedding_table)
-        last = getattr(model, "ffwd", getattr(model, "sa", None))  # ends what is a block from v6 on
-        for i, block in enumerate(getattr(model, "blocks", [last] if last else [])):
-            watch(f"block {i + 1}", block)
-        model(x, y)[1].backward()
-    model.zero_grad()
-    return [
-        (name, *(float(f"{n:.3g}") for n in (x.std(dim=1).mean(), x.grad.square().mean().sqrt())))
-        for name, x in found
-    ]
-
-
 def table(model, calls):
     """Return the lines of the table of modules, shapes (B, T, size). Alike ones share a line."""
     groups, path = {}, []
@@ -159,7 +129,7 @@ def main(argv=None):
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument("--train", metavar="STEPS", help="train first, for this long")
     weights.add_argument("--sample", metavar="FILE.pt", help="checkpoint of v12, with its shape")
-    parser.add_argument("--depth", action="store_true", help="spread and gradient, block by block")
+    parser.add_argument("--depth", action="store_true", help="spread, gradient and dead units")
     args, flags = parser.parse_known_args(argv)
     whole = " ".join(args.words[1:]) or "春江花月夜"
     try:
@@ -186,9 +156,11 @@ def main(argv=None):
     print("\n".join(table(model, calls)))
     print(f"\nparameters in all: {sum(p.numel() for p in model.parameters()):,}\n")
     if args.depth:
-        print("after       spread over positions   gradient (root mean square)")
-        for row in depth(script, model, config, script.load_data(config)[1]["train"]):
-            print("{:12}{:<24.2g}{:.2g}".format(*row))
+        print("after       spread over positions   gradient (root mean square)   dead units")
+        ids = script.load_data(config)[1]["train"]
+        units = ["", *(f"{share:.0%}" for share in dead(script, model, config, ids)), ""]
+        for row, share in zip(signal(script, model, config, ids), units, strict=False):
+            print("{:12}{:<24.2g}{:<30.2g}{}".format(*row, share).rstrip())
         print()
     print(LEGEND if weights else "attention: none before v3")
     for name, head in weights.items():

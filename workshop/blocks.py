@@ -6,8 +6,10 @@ A page has a block where it says <!-- name -->; on which page is not known here.
 import re
 from functools import partial
 
+import experiments
 import tables
 from poems import AUTHOR, form
+from records import RUNS
 from rules import split_docstring, unified_diff
 from steps import STEPS, base_of, find_step, read_script
 from tables import COURSE, bodies, page_of
@@ -75,17 +77,26 @@ def new_lines(records, words, step):
     return block(re.sub(r"^@@.*@@$", "@@", diff, flags=re.M), "diff")
 
 
+LADDER = [f"v{version}" for version in RUNS["ladder"].versions]
+PRESETS = [name for name, run in RUNS.items() if run.preset]
+PRESET = "loss train ppl ends whole rhyme verbatim time"
+HOUR = "loss train ends whole rhyme"
 RATES = {"3e-3": "v6", "1e-3": "rate_1e-3", "3e-4": "rate_3e-4"}
-LITTLE = {"v9": "little_text.v9", "v10": "little_text.v10"}
-HOURS = {"0.1": "hour", "0": "hour_dropout_0"}
-ROTARY = {"v13": "fused", "v14": "rotary"}
+INITIAL = {"v6": "v6", "kaiming": "kaiming_3e-3", "xavier": "xavier"}
+INITIAL |= {"v6, 1e-3": "rate_1e-3", "kaiming, 1e-3": "kaiming_1e-3", "v5": "v5", "v7": "v7"}
+QUARTER = {"v7": "v7", "own_quarter": "own_quarter", "v8": "v8"}
+POST_NORM = {"v9": "v9", "post_norm": "post_norm_3e-3"}
+POST_NORM |= {"v9, 1e-2": "exercise_rate_1e-2.v9", "post_norm, 1e-2": "post_norm_1e-2"}
+LITTLE = {"v9": "little_text.v9", "v10": "little_text.v10", "v10, 0.4": "exercise_more_dropout"}
+VERSES = "ends whole rhyme rhymed distinct pairs verbatim"
+BESIDE = ("rule", "forms", "real", "chance")  # what stands beside what models know of form
 
 
-def comparison(label, names, *whats):
-    """Return the block that compares these runs; label: a word, or nothing."""
-    return lambda records, words, step=None: tables.compared(
-        records, words, words.get(label, ""), names, whats
-    )
+def comparison(names, whats, label="", **more):
+    """Return the block that compares these runs, {what stands in the first column: name}."""
+    names = names if isinstance(names, dict) else {name: name for name in names}
+    more |= {"names": names, "whats": whats.split(), "label": label}
+    return lambda records, words, step=None: tables.compared(records, words, **more)
 
 
 BLOCKS = {  # name: function of the records, the words and the step whose page it is
@@ -97,21 +108,30 @@ BLOCKS = {  # name: function of the records, the words and the step whose page i
     "evening command": partial(command, name="evening"),
     "ladder table": tables.ladder_table,
     "beyond table": tables.beyond_table,
-    "presets": partial(tables.presets_table, names=tables.PRESETS),
-    "evening": partial(tables.presets_table, names=["evening"]),
-    "form": tables.form_table,
-    "tunes": partial(tables.tunes_table, name="hour"),
-    "evening tunes": partial(tables.tunes_table, name="evening"),
+    "presets": comparison(PRESETS, PRESET, precise=False),
+    "evening": comparison(["evening"], PRESET, precise=False),
+    "form": comparison([*LADDER, *PRESETS, *BESIDE], VERSES, precise=False),
+    "rhyme": comparison(["v10", *PRESETS, *BESIDE[2:]], "whole rhyme rhymed", precise=False),
+    "tunes": partial(experiments.tunes_table, name="hour"),
+    "evening tunes": partial(experiments.tunes_table, name="evening"),
     "links": links,
     "new lines": new_lines,
     "measured": tables.measured,
-    "speed": tables.speed_table,
-    "depth": tables.untrained_depth,
-    "trained depth": tables.trained_depth,
-    "rates": comparison("rate", RATES, "loss", "train", "ends"),
-    "little text": comparison("", LITTLE, "train", "best", "loss"),
-    "hour": comparison("dropout", HOURS, "loss", "train", "ends", "whole"),
-    "rotary": comparison("", ROTARY, "loss", "train", "ends", "whole"),
-    "context": tables.context_table,
-    "context seen": tables.seen_table,
+    "speed": experiments.speed_table,
+    "counting": experiments.counting_table,
+    "depth": partial(experiments.depth_of, names=("v5", "v6", "v7"), when="untrained"),
+    "trained depth": experiments.trained_depth,
+    "stream": partial(experiments.depth_of, names=("v8", "v9"), when="trained"),
+    "dead units": experiments.dead_table,
+    "rates": comparison(RATES, "loss train ends", "rate"),
+    "initial weights": comparison(INITIAL, "loss train ends"),
+    "own quarter": comparison(QUARTER, "loss train parameters"),
+    "rate sweep": experiments.sweep_table,
+    "post norm": comparison(POST_NORM, "loss train ends"),
+    "little text": comparison(LITTLE, "train best step loss"),
+    "hour": comparison({"0.1": "hour", "0": "hour_dropout_0"}, HOUR, "dropout"),
+    "rotary": comparison({"v13": "fused", "v14": "rotary"}, HOUR),
+    "context": experiments.context_table,
+    "context seen": experiments.seen_table,
+    "scale": comparison({"v11": "scale"}, "best step loss train ends whole time"),
 }

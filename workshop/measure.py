@@ -1,20 +1,24 @@
 """Measure: run the committed scripts as a reader would, judge what they learned, keep the record.
 
-    python workshop/measure.py                 # all sets of runs, see runs.toml
+    python workshop/measure.py                 # all sets of runs for a CPU, see runs.toml
     python workshop/measure.py ladder          # one of them: v1 to v10 at their defaults
+    python workshop/measure.py counting        # what tools/count.py says, without a model
     python workshop/measure.py laptop --seeds 1
 
 Each run is a process of its own and ends as a line of docs/records, which render.py shows.
 A run whose record is there, made by the same code, flags and text, is not repeated. A run that
-other processes disturbed is repeated, at most twice: leave the machine alone meanwhile.
+other processes disturbed is repeated, at most twice: leave the machine alone meanwhile. A run that
+stops since its loss is not finite is recorded as that.
 """
 
 import contextlib
+import functools
 import io
+import json
 import multiprocessing
 import os
-import platform
 import re
+import subprocess
 import sys
 import time
 from argparse import ArgumentParser
@@ -23,7 +27,9 @@ from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime, timezone
 
 import records
+import torch
 from carry import git
+from machine import machine, seconds_of_others
 from records import RUNS, code_of, disturbed, sha256
 from steps import ROOT, STEPS, find_step, import_script, trained
 from tqdm import tqdm
@@ -33,40 +39,12 @@ TEXT = ROOT / "data" / "ci.txt"
 EVALUATION = re.compile(r"^step +(\d+): train loss ([\d.]+), val loss ([\d.]+)$", re.M)
 
 
-def seconds_of_others():
-    """Return the seconds that all cores have worked for other processes; None without /proc."""
-    if not os.path.exists("/proc/stat"):
-        return None
-    with open("/proc/stat", encoding="ascii") as file:
-        user, nice, system, _, _, *more = map(int, file.readline().split()[1:9])
-    all_of_them = (user + nice + system + sum(more)) / os.sysconf("SC_CLK_TCK")
-    return all_of_them - sum(os.times()[:4])  # without this process and its children
-
-
-def machine(device):
-    """Return on what a run was made; threads as torch takes them by default."""
-    import torch
-
-    cpu = platform.processor() or platform.machine()
-    if os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = re.search(r"model name\s*: (.*)", file.read())  # ARM has none
-        cpu = names[1] if names else cpu
-    found = {"device": device, "cpu": cpu, "cores": os.cpu_count(), "system": platform.system()}
-    if device == "cuda":
-        found["gpu"] = torch.cuda.get_device_name()
-    found["threads"] = torch.get_num_threads()
-    return found | {"python": platform.python_version(), "torch": torch.__version__}
-
-
 def now():
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def keep_half(script, model, tokenizer, config, data, file):
     """Save a model of any version in half precision, as v12 would; the model is rounded too."""
-    import torch
-
     model.half().float()
     _, val_loss = script.estimate_loss(model, data, config)
     names = ("block_size", "n_embed", "n_head", "n_layer")
@@ -89,53 +67,79 @@ def split_samples(output, config):
 
 def run_and_judge(step, argv, run, start):
     """Run one script in this process, then judge its model. start is when Python was started."""
-    import resource
+    import depth
+    import form
 
-    import form  # and with it torch, within the time that is measured
-    import torch
-    import xray
-
-    date, load, others = now(), os.getloadavg()[0], seconds_of_others()
+    date, others = now(), seconds_of_others()
     os.chdir(ROOT)
-    script, printed = import_script(step, run.edit), io.StringIO()
+    script, printed, stopped = import_script(step, run.edit), io.StringIO(), None
     with contextlib.redirect_stdout(printed):
-        model, tokenizer, config = trained(script, argv)
+        try:
+            model, tokenizer, config = trained(script, argv)
+        except SystemExit as error:
+            stopped = str(error)
+            if "not finite" not in stopped:
+                raise
     seconds = time.time() - start
     others = None if others is None else round(max(0, seconds_of_others() - others), 1)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    output, (_, data) = printed.getvalue(), script.load_data(config)
-    torch.manual_seed(config.seed)
-    untrained = script.BabyGPT(config, len(tokenizer.chars)).to(config.device)
-    more = {"edit": run.edit} if run.edit else {}
-    if config.seed == FIRST_SEED and step.version in run.keep_versions:
-        file = run.keep.format(step.version)
-        more["kept"] = keep_half(script, model, tokenizer, config, data, file)
-    return {
+    output, more = printed.getvalue(), {"edit": run.edit} if run.edit else {}
+    record = {
         "date": date,
-        "vocabulary": len(tokenizer.chars),
-        "parameters": sum(p.numel() for p in model.parameters()),
+        **more,
         "curve": [
             {"step": int(step), "train_loss": float(train), "val_loss": float(val)}
             for step, train, val in EVALUATION.findall(output)
         ],
         "output": output.rstrip("\n"),
-        "samples": split_samples(output, config),
         "seconds": round(seconds, 1),
         "seconds_of_others": others,
-        "load_before": round(load, 2),
-        "peak_megabytes": round(peak / (1024 if platform.system() != "Darwin" else 1024**2)),
-        "machine": machine(config.device),
-        "depth": {
-            "untrained": xray.depth(script, untrained, config, data["train"]),
-            "trained": xray.depth(script, model, config, data["train"]),
-        },
-        **more,
+        "machine": machine("cuda" if "cuda" in argv else "cpu"),
+    }
+    if stopped:
+        return {**record, "stopped": stopped}
+    _, data = script.load_data(config)
+    torch.manual_seed(config.seed)
+    untrained = script.BabyGPT(config, len(tokenizer.chars)).to(config.device)
+    if config.seed == FIRST_SEED and step.version in run.keep_versions:
+        file = run.keep.format(step.version)
+        record["kept"] = keep_half(script, model, tokenizer, config, data, file)
+    for name, look in (("depth", depth.signal), ("dead", depth.dead)):
+        record[name] = {
+            kind: look(script, found, config, data["train"])
+            for kind, found in (("untrained", untrained), ("trained", model))
+        }
+    return {
+        **record,
+        "vocabulary": len(tokenizer.chars),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "samples": split_samples(output, config),
         "form": form.judge(script, model, tokenizer, config, run.poems),
     }
 
 
+def commit():
+    return git("rev-parse", "--short=12", "HEAD").strip()
+
+
+@functools.cache
+def counted():
+    """Return {name: record} of the tables of tools/count.py, alike in form to those of runs."""
+    command = ["python", "tools/count.py", "--json"]
+    done = subprocess.run([sys.executable, *command[1:]], cwd=ROOT, check=True, capture_output=True)
+    made = {"command": " ".join(command), "commit": commit(), "date": now()}
+    made |= {"machine": machine("cpu"), "seconds_of_others": None}
+    records = {}
+    for row in json.loads(done.stdout)["tables"]:
+        losses = {name: row.pop(name) for name in ("train_loss", "val_loss")}
+        name = f"counted_{row.pop('table')}"
+        records[name] = {**made, **row, "curve": [{"step": 0, **losses}]}
+    return records
+
+
 def measure(step, seed, run):
     """Run one script to its end; return the record of the run, or exit with its error."""
+    if run.file == "counting":
+        return counted()[step]
     argv = ["--seed", str(seed), *run.flags]
     command = " ".join(["python", step.file, *argv])
     spawn = multiprocessing.get_context("spawn")  # a fresh Python, as a reader starts one
@@ -143,7 +147,7 @@ def measure(step, seed, run):
         with ProcessPoolExecutor(1, mp_context=spawn) as pool:
             return {
                 "command": command,
-                "commit": git("rev-parse", "--short=12", "HEAD").strip(),
+                "commit": commit(),
                 **pool.submit(run_and_judge, step, argv, run, time.time()).result(),
             }
     except SystemExit as error:  # of the script: it has said why
@@ -152,8 +156,9 @@ def measure(step, seed, run):
 
 def measure_all(name, seeds):
     """Measure what has no record yet of a set of runs, seed by seed; write each at its end."""
-    if git("status", "--porcelain", "--", *(step.file for step in STEPS), "data"):
-        sys.exit("error: the scripts or data/ have changes that are not committed")
+    files = [step.file for step in STEPS] + ["data", "tools/count.py"]
+    if git("status", "--porcelain", "--", *files):
+        sys.exit(f"error: changes that are not committed, in one of {' '.join(files)}")
     run, todo, done = RUNS[name], [], records.read_lines(RUNS[name].file)
     for seed in range(FIRST_SEED, FIRST_SEED + min(seeds, run.seeds)):
         for version in run.versions:
@@ -164,13 +169,15 @@ def measure_all(name, seeds):
     for wanted in tqdm(todo, unit="run"):
         tries = []
         while not tries or (disturbed(tries[-1]) and len(tries) < 3):
-            tries.append(measure(find_step(wanted["version"]), wanted["seed"], run))
+            version = wanted["version"]  # or the name of a table of counts
+            step = find_step(version) if isinstance(version, int) else version
+            tries.append(measure(step, wanted["seed"], run))
         record = wanted | min(tries, key=lambda record: record["seconds_of_others"] or 0)
         record["tries"] = len(tries)
         records.write(run.file, record, ["run", "version", "seed"])
-        loss, seconds = record["curve"][-1]["val_loss"], record["seconds"]
-        said = f"val loss {loss:.4f}, {seconds:.0f} s, {len(tries)} tries"
-        tqdm.write(f"{name} v{record['version']} seed {record['seed']}: {said}")
+        said = record.get("stopped") or f"val loss {record['curve'][-1]['val_loss']:.4f}"
+        said += f", {record['seconds']:.0f} s, {len(tries)} tries"
+        tqdm.write(f"{name} {record['version']} seed {record['seed']}: {said}")
 
 
 def main(argv=None):
@@ -181,7 +188,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if unknown := set(args.runs) - set(RUNS):
         parser.error(f"no such set of runs: {', '.join(unknown)}; see --help")
-    for name in args.runs or RUNS:
+    for name in args.runs or [name for name in RUNS if "cuda" not in RUNS[name].flags]:
         measure_all(name, args.seeds)
 
 

@@ -8,6 +8,7 @@
 No PyTorch is needed, and no version is named: see runs.toml for the sets of runs.
 """
 
+import contextlib
 import hashlib
 import json
 import math
@@ -15,6 +16,7 @@ import statistics
 from pathlib import Path
 from types import SimpleNamespace
 
+from quantities import NUMBERS, shown
 from rules import code_hash
 from steps import ROOT, base_of, find_step, read_script, tomllib
 
@@ -22,7 +24,8 @@ FOLDER = ROOT / "docs" / "records"
 TOO_BUSY = 0.05  # share of the cores that other processes may take during a run
 MINUS = str.maketrans("-", "−")
 USUAL = {"flags": "", "seeds": 3, "poems": 1, "edit": None, "stands_for": [], "preset": False}
-USUAL |= {"keep_versions": []}
+USUAL |= {"keep_versions": [], "each": [""]}
+COUNT_TAKES = ("Config", "Tokenizer", "load_data", "get_batch", "estimate_loss")  # of v1
 
 
 def read_runs():
@@ -30,9 +33,11 @@ def read_runs():
     table = tomllib.loads(Path(__file__).with_name("runs.toml").read_text(encoding="utf-8"))
     runs = {}
     for file, sets in table.items():
-        for name, row in sets.items():
-            runs[name] = SimpleNamespace(**{**USUAL, **row, "file": file})
-            runs[name].flags = runs[name].flags.split()
+        for first, row in sets.items():
+            run = {**USUAL, **row, "file": file}
+            for each in run["each"]:
+                name = f"{first}_{each}" if each else first
+                runs[name] = SimpleNamespace(**run | {"flags": run["flags"].format(each).split()})
     return runs
 
 
@@ -42,6 +47,7 @@ OWN = {  # a version's own run, or that of the version that computes the same
     for name, run in RUNS.items()
     for version in run.stands_for
 }
+OWN |= {name: [("beside", name)] for name in ("real", "chance", "rule", "forms")}  # of form.py
 
 
 def read_lines(file):
@@ -61,8 +67,11 @@ def write(file, record, key):
 
 
 def code_of(version):
-    """Return the hash of a version's script as it is today."""
-    return code_hash(read_script(find_step(version)))
+    """Return the hash of a version's script as it is today; "counted_pairs" is of count.py."""
+    if isinstance(version, int):
+        return code_hash(read_script(find_step(version)))
+    count = code_hash((ROOT / "tools" / "count.py").read_text(encoding="utf-8"))
+    return count + code_hash(read_script(find_step("v1")), COUNT_TAKES)
 
 
 def sha256(path):
@@ -84,25 +93,6 @@ def disturbed(record):
     return others is not None and others > TOO_BUSY * record["seconds"] * record["machine"]["cores"]
 
 
-def share_of_whole(record):
-    report = record["form"]
-    return sum(report["whole"].values()) / (report["poems_to_each"] * len(report["whole"]))
-
-
-NUMBERS = {  # what a record says, and how a sentence or a table shows it
-    "loss": (lambda record: record["curve"][-1]["val_loss"], "{:.2f}"),
-    "train": (lambda record: record["curve"][-1]["train_loss"], "{:.2f}"),
-    "first": (lambda record: record["curve"][0]["val_loss"], "{:.2f}"),
-    "best": (lambda record: min(point["val_loss"] for point in record["curve"]), "{:.2f}"),
-    "guess": (lambda record: math.log(record["vocabulary"]), "{:.2f}"),
-    "ends": (lambda record: record["form"]["line_ends"], "{:.2f}"),
-    "whole": (share_of_whole, "{:.0%}"),
-    "verbatim": (lambda record: record["form"]["verbatim"], "{:.1%}"),
-    "pairs": (lambda record: record["form"]["pairs"], "{:.0%}"),
-    "minutes": (lambda record: record["seconds"] / 60, "{:.0f}"),
-}
-
-
 class Records:
     """All records, by run and version; each list is in the order of the seeds."""
 
@@ -112,21 +102,29 @@ class Records:
             for record in sorted(read_lines(file), key=lambda record: record["seed"]):
                 self.by_run.setdefault((record["run"], record["version"]), []).append(record)
         self.speeds = read_lines("speed")
+        for record in self.by_run.get(("ladder", 1), [])[:1]:  # what stands beside is alike in all
+            for name, numbers in record.get("form", {}).get("beside", {}).items():
+                bare = {k: v for k, v in record.items() if k in ("run", "version", "flags", "code")}
+                self.by_run["beside", name] = [{**bare, "form": numbers}]
 
     def of(self, name):
         """Return the records of "v6", of the run "hour", or of "little_text.v9"."""
+        found = self.find(name)
+        if not found:
+            raise KeyError(f"no record of {name}; see workshop/runs.toml and docs/records")
+        self.used += found
+        return found
+
+    def find(self, name):
+        """Return the same; none where there are no records, or several versions have some."""
         run, _, version = name.rpartition(".")
         if run in RUNS:
             keys = [(run, find_step(version).version)]
         elif name in RUNS:
             keys = [(name, version) for version in RUNS[name].versions]
         else:
-            keys = OWN.get(find_step(name).version, [])
-        if len(keys) != 1 or keys[0] not in self.by_run:
-            raise KeyError(f"no record of {name}; see workshop/runs.toml and docs/records")
-        found = self.by_run[keys[0]]
-        self.used += found
-        return found
+            keys = OWN.get(name) or OWN.get(find_step(name).version, [])
+        return self.by_run.get(keys[0], []) if len(keys) == 1 else []
 
     def speed_of(self, step):
         """Return the records of speed.py that are of this step, such as train_v13_laptop."""
@@ -139,20 +137,38 @@ class Records:
         used, self.used = self.used, []
         return any(map(stale, used))
 
+    def values(self, name, what="loss"):
+        """Return a number of each seed; none where the records lack it."""
+        number, found = NUMBERS[what][0], []
+        for record in self.of(name):
+            with contextlib.suppress(KeyError, IndexError):
+                found.append(number(record))
+        return [value for value in found if value is not None]
+
     def spread(self, name, what="loss"):
         """Return (smallest, mean, largest) over the seeds."""
-        values = [NUMBERS[what][0](record) for record in self.of(name)]
+        values = self.values(name, what)
         return min(values), statistics.mean(values), max(values)
 
+    def wide(self, name, what="loss"):
+        """Return whether the seeds are too far apart for a mean of them to say anything."""
+        low, _, high = self.spread(name, what)
+        return high == math.inf or high - low > NUMBERS[what][2]
+
     def text(self, name, what, digits=None, low_to_high=False):
-        """Return a number as a sentence or a table shows it, maybe with its range."""
+        """Return a number as a sentence or a table shows it, maybe with its range, or ""."""
         if what == "change":
             before = base_of(find_step(name)).name
+            if self.wide(name) or self.wide(before):
+                raise KeyError(f"no mean of {name} or of {before}: their seeds are far apart")
             return f"{self.spread(name)[1] - self.spread(before)[1]:+.3f}".translate(MINUS)
         if what in ("low", "high"):
-            return f"{self.spread(name)[0 if what == 'low' else 2]:.2f}"
-        if what == "ppl":
-            return f"{math.exp(self.spread(name)[1]):.0f}"
-        shown = f"{{:.{digits}f}}" if digits and "%" not in NUMBERS[what][1] else NUMBERS[what][1]
-        low, mean, high = map(shown.format, self.spread(name, what))
-        return f"{mean} ({low}–{high})" if low_to_high and len(self.of(name)) > 1 else mean
+            return shown(self.spread(name)[0 if what == "low" else 2], "{:.2f}")
+        values, kind = self.values(name, what), NUMBERS[what][1]
+        if not values:
+            return ""
+        kind = f"{{:.{digits}f}}" if digits and kind.endswith("2f}") else kind
+        if self.wide(name, what):
+            return " / ".join(shown(value, kind) for value in values)
+        low, mean, high = (shown(value, kind) for value in self.spread(name, what))
+        return f"{mean} ({low}–{high})" if low_to_high and low != high else mean

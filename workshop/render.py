@@ -45,17 +45,21 @@ def fill(page, text, records, root=ROOT):
         records.used_stale_ones()
         content = BLOCKS[match[1]](records, words, step).rstrip("\n")
         content = re.sub(r"\]\(/([^)]+)\)", lambda link: f"]({relative(link[1])})", content)
-        note = f"\n\n{words['stale']}" if records.used_stale_ones() else ""
+        note = f"\n\n{words['stale']}" if records.used_stale_ones() and content else ""
         return f"<!-- {match[1]} -->\n{content}{note}\n<!-- end of {match[1]} -->"
 
     def relative(target):
         return Path(os.path.relpath(target, page.parent)).as_posix()
 
     def number(match):
-        return f"<!-- {match[1]} {match[2]} -->{records.text(match[2], match[1])}<!-- -->"
+        if not (shown := records.text(match[2], match[1])):
+            raise KeyError(f"no record has {match[1]} {match[2]}")
+        return f"<!-- {match[1]} {match[2]} -->{shown}<!-- -->"
 
-    text = re.sub(r"^<!-- ([a-z ]+) -->\n.*?^<!-- end of \1 -->", block, text, flags=re.M | re.S)
     try:
+        text = re.sub(
+            r"^<!-- ([a-z ]+) -->\n.*?^<!-- end of \1 -->", block, text, flags=re.M | re.S
+        )
         return re.sub(r"<!-- (\w+) ([\w.-]+) -->[^<\n]*<!-- -->", number, text)
     except (KeyError, ValueError) as error:
         raise ValueError(f"{page}: {error}") from None

@@ -54,11 +54,14 @@ def code_lines(lines):
 
 
 @functools.cache
-def code_hash(source):
-    """Return a short hash of what can change a weight: equal hashes, equal training."""
+def code_hash(source, only=()):
+    """Return a short hash of what can change a weight: equal hashes, equal training.
+
+    Of these sections only, if any are named.
+    """
     kept = []
     for name, lines in sections(source).items():
-        if name not in WEIGHTLESS:
+        if name in only or not only and name not in WEIGHTLESS:
             code = [line for line in code_lines(lines) if not re.match(WEIGHTLESS_FIELD, line)]
             kept.append(re.sub(GENERATE, "", "\n".join(code)))
     return hashlib.sha256("\n".join(kept).encode()).hexdigest()[:12]

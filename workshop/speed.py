@@ -29,8 +29,8 @@ import records
 import torch
 import tyro
 import xray
-from carry import git
-from measure import machine, now
+from machine import machine
+from measure import commit, now
 from steps import ROOT, find_step, import_script
 from tqdm import trange
 
@@ -127,7 +127,7 @@ def main(argv=None):
         record = {"name": args.record, "flags": flags, "seconds": seconds}
         record["command"] = shlex.join(["python", "workshop/speed.py", args.what, *args.versions])
         record["code"] = {name: records.code_of(name) for name in steps}
-        record |= {"commit": git("rev-parse", "--short=12", "HEAD").strip(), "date": now()}
+        record |= {"commit": commit(), "date": now()}
         record["machine"] = machine("cuda" if torch.cuda.is_available() else "cpu")
         records.write("speed", record, ["name"])
 

@@ -4,6 +4,7 @@ import json
 import math
 
 import form
+import judge
 import poems
 import pytest
 import steps
@@ -101,20 +102,22 @@ def oracle(tokenizer, after):
 
 
 def test_line_ends_are_the_f1_of_a_known_answer(tokenizer):
-    """Three lines of four characters, a mark and a line break: six ends among eighteen."""
+    """Three lines of four characters, a mark and a line break."""
     verses = [("甲调", "苏轼", "春江花月，\n春江花月，\n春江花月。")]
 
     def f1(after):
         return form.read(oracle(tokenizer, after), tokenizer, verses, 8, "cpu")["line_ends"]
 
-    # The title ends in 轼, which is no question, but its line break is what the first line follows
+    # The title ends in 轼, which is no question, but its line break is what the first line follows.
+    # Behind 。 nothing is asked: five ends, among seventeen places
     tokenizer.chars.append("，")
     tokenizer.ids["，"] = len(tokenizer.ids)
     assert f1("月，。") == 1
-    assert f1("，。") == pytest.approx(2 * 3 / (3 + 6), abs=1e-4)  # no mark is seen
-    assert f1("花月，。") == pytest.approx(2 * 6 / (9 + 6), abs=1e-4)  # three lines too short
-    assert f1("轼月，。") == 1 and f1("") == 0
-    assert f1("\n月，。") == pytest.approx(2 * 6 / (9 + 6), abs=1e-4)
+    assert f1("月，") == f1("月，。") == 1
+    assert f1("，。") == pytest.approx(2 * 2 / (2 + 5), abs=1e-4)  # no mark is seen
+    assert f1("花月，。") == pytest.approx(2 * 5 / (8 + 5), abs=1e-4)  # three lines too short
+    assert f1("轼月，。") == 1 and f1("") == f1("。") == 0
+    assert f1("\n月，。") == pytest.approx(2 * 5 / (8 + 5), abs=1e-4)
 
 
 def test_the_loss_is_of_the_body_and_depends_on_the_context(tokenizer):
@@ -145,11 +148,18 @@ def test_a_line_ends_where_all_ends_together_are_likelier_than_not(tokenizer):
 
     verses = [("甲调", "苏轼", "春。")]
     found = form.read(Stub(tokenizer, 8, logits), tokenizer, verses, 8, "cpu")
-    # Of 。 and the line break, the first is foreseen
-    assert found["line_ends"] == pytest.approx(2 * 1 / (1 + 2), abs=1e-4)
+    assert found["line_ends"] == 1
     verses = [("甲调", "苏轼", "江。")]
     found = form.read(Stub(tokenizer, 8, logits), tokenizer, verses, 8, "cpu")
     assert found["line_ends"] == 0
+
+
+def test_a_model_is_asked_at_the_places_where_the_rules_are(tokenizer):
+    """One that always says yes has the F1 of the rule that always says yes."""
+    verses = poems.split_poems(f"\n\n{TEXT}")[:7]
+    always = form.read(oracle(tokenizer, tokenizer.chars), tokenizer, verses, 8, "cpu")
+    places = [place for *_, body in verses for place in judge.places(body)]
+    assert always["line_ends"] == judge.f1((True, ends) for *_, ends in places)
 
 
 def test_a_report_counts_what_was_sampled(monkeypatch, tmp_path):
@@ -177,7 +187,7 @@ def test_a_report_counts_what_was_sampled(monkeypatch, tmp_path):
     stub = oracle(tokenizer, "")
     stub.generate = generate
     monkeypatch.setattr(v4, "estimate_loss", lambda *args: [1.0, 2.0])
-    monkeypatch.setattr(form, "FREQUENT", 10)
+    monkeypatch.setattr(judge, "FREQUENT", 10)
     report = form.judge(v4, stub, tokenizer, config, 3)
     assert report["perplexity"] == 7.4 and report["line_ends"] == 0
     assert report["whole"] == {"乙调": 0, "甲调": 2}
@@ -186,10 +196,12 @@ def test_a_report_counts_what_was_sampled(monkeypatch, tmp_path):
     # Bodies of 13, 13, 53 and three times 9 characters; the runs of the first alone are known
     assert report["verbatim"] == pytest.approx(6 / (6 + 6 + 46 + 3 * 2), abs=1e-4)
     assert report["pairs"] == pytest.approx(8 / (8 + 8 + 8 + 3 * 4), abs=1e-4)
+    assert report["rhyme"] == 0 == report["rhymed"] and 0 < report["distinct"] < 1
+    assert report["beside"]["real"]["whole"] == 0.5 and report["beside"]["chance"]["poems"] == 41
     assert report["held_out_poems"] == len(
         poems.split_poems(tokenizer.decode(data["val"].tolist()))
     )
-    monkeypatch.setattr(form, "FREQUENT", 10**6)
+    monkeypatch.setattr(judge, "FREQUENT", 10**6)
     monkeypatch.setattr(form, "HELD_OUT", 2)
     report = form.judge(v4, stub, tokenizer, config, 3)
     assert (report["pairs"], report["held_out_poems"]) == (0, 2)

@@ -5,11 +5,13 @@ import shutil
 from pathlib import Path
 
 import blocks
+import experiments
 import pytest
 import records
 import render
 import tables
 from conftest import ROOT
+from made_up import measured
 from records import Records
 from render import WORDS, fill
 from steps import STEPS, find_step
@@ -48,7 +50,8 @@ def test_every_block_is_made_in_both_languages_and_a_second_time_alike(name, pag
     text = in_page(step, name)[1]
     once = fill(place, text, found)
     inner = once.split(f"<!-- {name} -->\n")[1].split(f"\n<!-- end of {name} -->")[0]
-    assert inner.strip() and fill(place, once, found) == once
+    assert fill(place, once, found) == once
+    assert inner.strip() or name in ("scale", "dead units")  # not measured with today's code yet
     if inner.startswith("|"):
         counts = {line.count("|") for line in inner.split("\n\n")[0].splitlines()}
         assert len(counts) == 1 and counts.pop() > 2
@@ -111,6 +114,12 @@ def test_a_block_of_stale_records_says_so_in_its_language_and_no_other_does(monk
     assert WORDS["en"]["stale"] in filled.split("<!-- speed -->")[1]
 
 
+def test_a_block_without_anything_to_show_has_no_note_either(monkeypatch):
+    monkeypatch.setattr(records, "stale", lambda record: True)
+    text = "<!-- dead units -->\n<!-- end of dead units -->\n"
+    assert fill(EN, text, measured()) == "<!-- dead units -->\n\n<!-- end of dead units -->\n"
+
+
 def test_a_step_without_measured_speed_has_an_empty_block(found):
     filled = fill(*in_page(find_step("v3"), "speed"), found)
     assert filled.endswith("<!-- speed -->\n\n<!-- end of speed -->\n")
@@ -157,21 +166,32 @@ def stand_in(**losses):
 
 def test_whether_ranges_overlap_is_said_as_it_is():
     def said(before, after):
-        return tables.measured(stand_in(v1=before, v2=after), WORDS["en"], STEPS[1])
+        table = tables.measured(stand_in(v1=before, v2=after), WORDS["en"], STEPS[1])
+        return table.split("\n\n")[1]
 
-    apart, together = WORDS["en"]["apart"], WORDS["en"]["together"]
-    assert f"−0.100; {apart}" in said([5.02, 5.0], [4.92, 4.9])
-    assert f"+0.100; {apart}" in said([4.92, 4.9], [5.02, 5.0])
-    assert together in said([5.02, 5.0], [5.01, 4.9])
+    apart, together, change = (WORDS["en"][name] for name in ("apart", "together", "change"))
+    lower, higher = apart.format("0.080") + change, apart.format("0.080") + change
+    assert said([5.02, 5.0], [4.92, 4.9]) == lower.format("−0.100")
+    assert said([4.92, 4.9], [5.02, 5.0]) == higher.format("+0.100")
+    assert said([5.02, 5.0], [5.01, 4.9]) == together + change.format("−0.055")
+    # No change of a mean where seeds are far apart
+    assert said([4.9, 4.91], [5.7, 6.2]) == apart.format("0.790")
 
 
 def test_versions_that_were_run_with_other_flags_are_not_compared(found):
     words = WORDS["en"]
-    assert words["apart"] in tables.measured(found, words, find_step("v9"))
+    assert words["apart"][:20] in tables.measured(found, words, find_step("v9"))
     for name in ("v1", "v11", "v12", "v14"):
         table = tables.measured(found, words, find_step(name))
         assert table.count("\n| v") == 1
         assert (words["laptop flags"] in table) is (name != "v1")
+
+
+def test_a_number_that_no_record_has_is_named_with_its_page():
+    with pytest.raises(ValueError, match="notes.md.*rhyme v9"):
+        fill(EN, "<!-- rhyme v9 -->?<!-- -->", measured())
+    filled = fill(EN, "<!-- rhyme real -->?<!-- -->", measured("beside"))
+    assert filled == "<!-- rhyme real -->0.91<!-- -->"
 
 
 def test_a_time_is_given_only_where_nothing_else_ran():
@@ -194,7 +214,7 @@ def test_poems_are_split_from_each_other_by_their_length_and_not_by_a_word(monke
 
 
 def test_the_speed_table_shows_medians_and_their_ratios(found):
-    shown = tables.speed_table(found, WORDS["en"], find_step("v15"))
+    shown = experiments.speed_table(found, WORDS["en"], find_step("v15"))
     (record,) = [r for r in found.speeds if r["name"] == "sample_v15_256"]
     old, new = (sorted(seconds)[len(seconds) // 2] for seconds in record["seconds"].values())
     assert f" ({new / old:.2f}) |" in shown and "--block_size 256" in shown
@@ -228,7 +248,7 @@ def test_a_changed_digit_is_found_and_rendering_restores_it(copy, found, file):
 def test_a_changed_digit_of_a_record_changes_page_picture_and_docstring(copy, found, monkeypatch):
     other = Records()
     record = other.of("v4")[0]
-    monkeypatch.setitem(record["curve"][-1], "val_loss", 9.0)
+    monkeypatch.setitem(record["curve"][-1], "val_loss", 5.15)
     wrong = "\n".join(render.check(other, copy))
     for file in ("README.md", "docs/zh-CN/v04.md", "ladder.svg", find_step("v4").file):
         assert file in wrong

@@ -3,6 +3,7 @@
 import time
 from contextlib import nullcontext
 
+import measure
 import pytest
 import records
 import speed
@@ -69,7 +70,7 @@ def test_processes_are_timed_as_they_track_themselves(tiny):
 
 def test_a_record_holds_what_was_printed(tmp_path, monkeypatch, capsys, tiny):
     monkeypatch.setattr(records, "FOLDER", tmp_path)
-    monkeypatch.setattr(speed, "git", lambda *arguments: "abc\n")
+    monkeypatch.setattr(measure, "git", lambda *arguments: "abc\n")
     seconds = {"v14": [0.5, 0.1, 0.2], "v15": [0.04, 0.2, 0.08]}
     monkeypatch.setattr(speed, "compare", lambda runs, rounds: seconds)
     speed.main(["sample", "v14", "v15", "--record", "sample_v15_tiny", *tiny])

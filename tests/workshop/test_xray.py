@@ -4,6 +4,7 @@ import re
 from dataclasses import fields
 from unittest.mock import Mock
 
+import depth
 import pytest
 import torch
 import xray
@@ -188,7 +189,7 @@ def test_bad_input_is_named_before_anything_is_printed(xrayed, named, arguments,
 def test_depth_is_the_spread_and_the_gradient_after_each_block():
     script, model, config = tiny_model("v9", dropout=0)
     ids = torch.randint(VOCAB_SIZE, (400,))
-    (embedding, *blocks) = xray.depth(script, model, config, ids)
+    (embedding, *blocks) = depth.signal(script, model, config, ids)
     assert [name for name, *_ in blocks] == ["block 1", "block 2"]
     # The same by hand: the windows start at 0, 997, ... around the text
     starts = torch.tensor([0, 997 % (400 - config.block_size)])
@@ -205,8 +206,31 @@ def test_depth_is_the_spread_and_the_gradient_after_each_block():
     assert all(p.grad is None for p in model.parameters())
 
 
+@pytest.mark.parametrize("version", ["v5", "v9", "v15"])
+def test_units_are_dead_that_fire_at_no_position_of_the_batch(version):
+    script, model, config = tiny_model(version, dropout=0)
+    layers = [m for m in model.modules() if isinstance(m, torch.nn.ReLU)]
+    firsts = [m.net[0] for m in model.modules() if type(m).__name__ == "FeedForward"]
+    ids = torch.randint(VOCAB_SIZE, (400,))
+    seen = []
+    hooks = [layer.register_forward_hook(lambda m, x, y: seen.append(y)) for layer in layers]
+    wanted = depth.dead(script, model, config, ids)
+    for hook in hooks:
+        hook.remove()
+    fires = [(y > 0).flatten(0, -2).any(dim=0).float().mean().item() for y in seen]
+    assert wanted == pytest.approx([1 - share for share in fires], abs=1e-4)
+    with torch.no_grad():
+        firsts[-1].bias[:12] = -1e9  # a quarter of the 48 never fires
+        firsts[-1].bias[12:] = 1e9
+    assert depth.dead(script, model, config, ids)[-1] == 0.25
+    assert depth.dead(script, model, config, ids)[:-1] == wanted[:-1]
+    assert not any(m._forward_hooks for m in model.modules())
+
+
 @pytest.mark.parametrize("version, names", [("v1", 1), ("v4", 2), ("v5", 2), ("v6", 3)])
 def test_depth_works_before_there_are_blocks(xrayed, version, names):
     printed, _ = xrayed(version, "--depth")
     lines = printed.partition("after ")[2].split("\n\n")[0].splitlines()[1:]
     assert [line.split("  ")[0] for line in lines] == ["embedding", "block 1", "block 2"][:names]
+    shares = [line.split()[-1] for line in lines if line.endswith("%")]
+    assert len(shares) == {"v5": 1, "v6": 2}.get(version, 0)
