@@ -154,7 +154,7 @@ def measure(step, seed, run):
         sys.exit(f"error: {command} failed: {error}")
 
 
-def measure_all(name, seeds):
+def measure_all(name, seeds, most_tries=3):
     """Measure what has no record yet of a set of runs, seed by seed; write each at its end."""
     files = [step.file for step in STEPS] + ["data", "tools/count.py"]
     if git("status", "--porcelain", "--", *files):
@@ -168,7 +168,7 @@ def measure_all(name, seeds):
             todo += [] if alike else [wanted]
     for wanted in tqdm(todo, unit="run"):
         tries = []
-        while not tries or (disturbed(tries[-1]) and len(tries) < 3):
+        while not tries or (disturbed(tries[-1]) and len(tries) < most_tries):
             version = wanted["version"]  # or the name of a table of counts
             step = find_step(version) if isinstance(version, int) else version
             tries.append(measure(step, wanted["seed"], run))
@@ -185,11 +185,12 @@ def main(argv=None):
     names = ", ".join(RUNS)
     parser.add_argument("runs", nargs="*", metavar="RUN", help=f"of {names} (default: all)")
     parser.add_argument("--seeds", type=int, default=3, help="of each, at most (default: 3)")
+    parser.add_argument("--tries", type=int, default=3, help="1: only the losses matter, not times")
     args = parser.parse_args(argv)
     if unknown := set(args.runs) - set(RUNS):
         parser.error(f"no such set of runs: {', '.join(unknown)}; see --help")
     for name in args.runs or [name for name in RUNS if "cuda" not in RUNS[name].flags]:
-        measure_all(name, args.seeds)
+        measure_all(name, args.seeds, args.tries)
 
 
 if __name__ == "__main__":
