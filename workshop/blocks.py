@@ -21,7 +21,7 @@ def block(text, kind="text"):
 
 
 def a_run(records, words, step=None):
-    return block(records.of("v9")[0]["output"])
+    return block(records.of("v1")[0]["output"])
 
 
 def command(records, words, step=None, name=""):
