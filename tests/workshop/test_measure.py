@@ -185,7 +185,7 @@ def test_counting_is_run_once_and_recorded_a_line_a_table(monkeypatch, tmp_path)
 
 def test_what_needs_a_gpu_is_measured_only_where_it_is_named(made, monkeypatch):
     measured = []
-    monkeypatch.setattr(measure, "measure_all", lambda name, seeds: measured.append(name))
+    monkeypatch.setattr(measure, "measure_all", lambda name, seeds, tries: measured.append(name))
     measure.main([])
     assert "ladder_long" in measured and "counting" in measured and "scale" not in measured
     measure.main(["scale"])
