@@ -8,6 +8,7 @@ that changed what it is about: @changed("train") are v1 and each version with an
 import functools
 import itertools
 import os
+import re
 import shutil
 import sys
 from dataclasses import fields, replace
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 from runs import WANDB_PLACES, WANDB_SILENCE
-from steps import ROOT, STEPS, find_step, import_script
+from steps import ROOT, STEPS, UnknownVersion, find_step, import_file, import_script
 
 sys.dont_write_bytecode = True  # loading a script leaves no __pycache__ beside it
 torch.set_num_threads(1)  # as the scripts that the tests start
@@ -56,8 +57,58 @@ has_history = pytest.mark.skipif(
 )
 
 
+MINE = {}  # {"v7": a learner's file}: what --mine puts in the place of a version
+
+
+def pytest_addoption(parser):
+    text = "test this file as that version, by the tests that are about it (see tools/practice.py)"
+    parser.addoption("--mine", metavar="v7=FILE", help=text)
+
+
+def pytest_configure(config):
+    if given := config.getoption("--mine"):
+        name, _, file = given.partition("=")
+        MINE[name] = Path(file).resolve()
+        if not MINE[name].is_file():
+            raise pytest.UsageError(f"--mine {given}: no such file: expected v7=FILE")
+        try:
+            if "." not in name:  # v3.1 is no version, but a step on the way to v3
+                find_step(name).path = MINE[name]
+        except UnknownVersion as error:
+            raise pytest.UsageError(f"--mine {given}: {error}") from None
+
+
+def pytest_collection_modifyitems(config, items):
+    """With --mine, keep the tests that run on that version."""
+    if MINE:
+        kept = [item for item in items if is_about(item, *MINE)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+
+
+def is_about(item, name):
+    version = getattr(item, "callspec", None) and item.callspec.params.get("gpt")
+    by_name = rf"test_{name.replace('.', '_')}_(?!\d)"
+    return f"v{version}" == name or bool(re.match(by_name, item.name))
+
+
+def says(en, zh):
+    """State what a test proves, for tools/practice.py, which shows it to who writes a version."""
+    return pytest.mark.says(en=en, zh=zh)
+
+
+def found(en, zh):
+    """Return the message of an assert that practice shows, in the reader's language."""
+    return f"{en} | {zh}"
+
+
 def loaded(version):
     return import_script(find_step(version))
+
+
+def solution(name):
+    """Return a step on the way to v3, as a module: v3.1 to v3.3."""
+    return import_file(MINE.get(name, ROOT / "tools" / "tasks" / f"{name.replace('.', '_')}.py"))
 
 
 def versions(*numbers):

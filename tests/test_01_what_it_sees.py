@@ -1,7 +1,18 @@
 """What a prediction depends on: the character (v1), its position (v2), all the past (v3 on)."""
 
 import torch
-from conftest import MODEL, VOCAB, assert_close, changed, new_model, random_ids, small, versions
+from conftest import (
+    MODEL,
+    VOCAB,
+    assert_close,
+    changed,
+    found,
+    new_model,
+    random_ids,
+    says,
+    small,
+    versions,
+)
 
 T = 8
 
@@ -23,6 +34,7 @@ def positions_that_matter(model, ids, position):
     return gradient[0].abs().sum(-1).nonzero().flatten().tolist()
 
 
+@says("no position sees a later character", "每个位置都看不到后面的字符")
 @changed(*MODEL)
 def test_the_future_never_changes_the_past(gpt, device):
     """To the last bit; in training mode, where the loss is taken at every position."""
@@ -31,10 +43,17 @@ def test_the_future_never_changes_the_past(gpt, device):
         logits, _ = model(ids)
         for position in range(1, T):
             other, _ = model(changed_at(ids, position))
-            assert torch.equal(other[:, :position], logits[:, :position])
+            assert torch.equal(other[:, :position], logits[:, :position]), found(
+                f"position {position - 1} or one before changes when character {position} does",
+                f"第 {position} 个字符一变，第 {position - 1} 个位置或更前面的也变了（从 0 数起）",
+            )
             assert not torch.equal(other[:, position], logits[:, position])
 
 
+@says(
+    "a window shorter than block_size works, and gives the same logits",
+    "比 block_size 短的窗口也能用，logits 不变",
+)
 @changed(*MODEL)
 def test_a_window_of_any_length_gives_what_its_positions_give_in_a_longer_one(gpt, device):
     model, ids = new_model(gpt, device).eval(), random_ids(2, T, device=device)
@@ -51,6 +70,10 @@ def test_the_texts_of_a_batch_do_not_see_each_other(gpt, device):
     assert_close(together, alone)
 
 
+@says(
+    "a prediction depends on the current character alone, not on those before",
+    "预测只取决于当前字符，与前面的字符无关",
+)
 @versions(1, 2)
 def test_before_attention_only_the_current_character_matters(gpt, device):
     model, ids = new_model(gpt, device), random_ids(1, T, device=device)
@@ -63,11 +86,15 @@ def test_before_attention_only_the_current_character_matters(gpt, device):
         assert positions_that_matter(model, ids, position) == [position]
 
 
+@says("each position takes in every earlier character", "每个位置都用上了前面的每个字符")
 @changed(*MODEL, first=3)
 def test_with_attention_every_earlier_character_matters_and_no_later_one(gpt, device):
     model, ids = new_model(gpt, device, n_embed=32).eval(), random_ids(1, T, device=device)
     for position in range(T):
-        assert positions_that_matter(model, ids, position) == list(range(position + 1))
+        seen = positions_that_matter(model, ids, position)
+        assert seen == list(range(position + 1)), found(
+            f"position {position} sees the positions {seen}", f"位置 {position} 看到的位置是 {seen}"
+        )
     with torch.no_grad():
         logits, _ = model(ids)
         for position in range(T):
@@ -82,6 +109,10 @@ def test_without_positions_a_character_means_the_same_everywhere(gpt, device):
     assert_close(logits, logits[:, :1].expand_as(logits))
 
 
+@says(
+    "the same character at another position gives other logits",
+    "同一个字符换一个位置，logits 就不同",
+)
 @changed(*MODEL, first=2, last=13)  # from v14 on values carry no position
 def test_with_positions_the_same_character_differs_from_position_to_position(gpt, device):
     """A row of one character: only the position can make a difference, with attention too."""
@@ -92,6 +123,7 @@ def test_with_positions_the_same_character_differs_from_position_to_position(gpt
             assert (logits[0, a] - logits[0, b]).abs().max() > 1e-3
 
 
+@says("the order of two characters matters: 春江 is not 江春", "两个字的顺序有区别：春江不是江春")
 @changed(*MODEL, first=2)
 def test_the_order_of_two_characters_matters(gpt, device):
     """春江 is not 江春: each character differs by whether it stands first or second."""
@@ -101,6 +133,10 @@ def test_the_order_of_two_characters_matters(gpt, device):
     assert (ab[0] - ba[1]).abs().max() > 1e-3
 
 
+@says(
+    "the attention weights are a lower triangle, each row sums to 1",
+    "注意力权重是下三角矩阵，每行之和为 1",
+)
 @changed("Head")
 def test_attention_weights_are_a_triangle_of_rows_that_sum_to_one(gpt, device):
     head = gpt.Head(small(gpt, n_embed=T), T).to(device).eval()

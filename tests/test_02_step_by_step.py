@@ -4,7 +4,17 @@ from dataclasses import asdict
 
 import pytest
 import torch
-from conftest import VOCAB, assert_close, changed, loaded, new_model, random_ids, versions
+from conftest import (
+    VOCAB,
+    assert_close,
+    changed,
+    found,
+    loaded,
+    new_model,
+    random_ids,
+    says,
+    versions,
+)
 from runs import losses_of, without_checkpoint
 from torch import nn
 
@@ -38,6 +48,10 @@ def zero(*layers):
                 p.zero_()
 
 
+@says(
+    "the logits are lm_head of the character's embedding, nothing else",
+    "logits 就是 lm_head 作用在字符的嵌入上，别无其他",
+)
 def test_v1_is_a_table_of_logits(device):
     model, ids = new_model(loaded(1), device), random_ids(4, T, device=device)
     table = model.lm_head(model.token_embedding_table.weight)  # (VOCAB, VOCAB), row: character
@@ -45,6 +59,10 @@ def test_v1_is_a_table_of_logits(device):
     assert table.shape == (VOCAB, VOCAB)
 
 
+@says(
+    "the position's vector is added to the character's; with a table of zeros this is v1",
+    "位置的向量加到字符的向量上；位置表全为零时就是 v1",
+)
 def test_v2_adds_the_position_to_the_token(device):
     old, new = pair(2, device)
     copy_weights(old, new, but=["position_embedding_table"])
@@ -55,6 +73,10 @@ def test_v2_adds_the_position_to_the_token(device):
     assert_same(old, new, device)
 
 
+@says(
+    "the head stands between the embeddings and lm_head; without it this is v2",
+    "注意力头在嵌入和 lm_head 之间；去掉它就是 v2",
+)
 def test_v3_puts_one_head_as_wide_as_the_model_between_embeddings_and_lm_head(device):
     old, new = pair(3, device)
     copy_weights(old, new, but=["sa"])
@@ -67,12 +89,14 @@ def test_v3_puts_one_head_as_wide_as_the_model_between_embeddings_and_lm_head(de
     assert_same(old, new, device)
 
 
+@says("with a single head this is v3", "只有一个头时就是 v3")
 def test_v4_with_one_head_is_v3(device):
     old, new = pair(4, device, n_head=1)
     copy_weights(old, new, lambda name: name.replace("sa.", "sa.heads.0."))
     assert_same(old, new, device)
 
 
+@says("with a feed-forward that passes everything on this is v4", "前馈网络原样放行时就是 v4")
 def test_v5_with_a_feed_forward_that_passes_all_on_is_v4(device):
     old, new = pair(5, device)
     copy_weights(old, new, but=["ffwd"])
@@ -84,12 +108,16 @@ def test_v5_with_a_feed_forward_that_passes_all_on_is_v4(device):
     assert_same(old, new, device)
 
 
+@says("with one block this is v5", "只有一个 Block 时就是 v5")
 def test_v6_with_one_layer_is_v5(device):
     old, new = pair(6, device, n_layer=1)
     copy_weights(old, new, lambda n: f"blocks.0.{n}" if n.startswith(("sa.", "ffwd.")) else n)
     assert_same(old, new, device)
 
 
+@says(
+    "the blocks follow one another, each with weights of its own", "Block 一个接一个，各有各的权重"
+)
 @changed("Block", "BabyGPT", first=6, last=12)
 def test_the_blocks_follow_one_another_and_share_no_weights(gpt, device):
     model = new_model(gpt, device, n_layer=3).eval()
@@ -98,8 +126,18 @@ def test_the_blocks_follow_one_another_and_share_no_weights(gpt, device):
     x = torch.randn(2, T, C, device=device)
     first, second, third = model.blocks
     assert_close(model.blocks(x), third(second(first(x))))
+    read = []
+    for block in model.blocks:
+        block.register_forward_hook(lambda block, args, output: read.append((args[0], output)))
+    model(random_ids(2, T, device=device))
+    for (_, put_out), (put_in, _) in zip(read, read[1:], strict=False):
+        assert torch.equal(put_in, put_out)
 
 
+@says(
+    "a block adds what its parts put out: x + sa(x), then x + ffwd(x)",
+    "Block 把两部分的输出先后加到 x 上：x + sa(x)，再 x + ffwd(x)",
+)
 def test_v7_adds_what_each_part_of_v6_puts_out(device):
     old, new = (model.blocks[0] for model in pair(7, device))
     copy_weights(old, new)
@@ -108,6 +146,10 @@ def test_v7_adds_what_each_part_of_v6_puts_out(device):
     assert_close(new(x), middle + old.ffwd(middle))
 
 
+@says(
+    "parts that put out zero change nothing: x goes straight through",
+    "子层输出为零时什么都不变：x 原样通过",
+)
 @changed("Block", "MultiHeadAttention", first=7, last=12)
 def test_parts_that_put_out_zero_leave_the_residual_stream_alone(gpt, device):
     model = new_model(gpt, device, n_layer=3)
@@ -119,6 +161,7 @@ def test_parts_that_put_out_zero_leave_the_residual_stream_alone(gpt, device):
     assert torch.equal(model.blocks(x), x)
 
 
+@says("with a projection that passes everything on this is v7", "投影原样放行时就是 v7")
 def test_v8_with_a_projection_that_passes_all_on_is_v7(device):
     old, new = pair(8, device)
     copy_weights(old, new, but=["proj"])
@@ -130,6 +173,7 @@ def test_v8_with_a_projection_that_passes_all_on_is_v7(device):
     assert_same(old, new, device)
 
 
+@says("without the norms this is v8", "去掉各个 LayerNorm 就是 v8")
 def test_v9_without_its_norms_is_v8(device):
     old, new = pair(9, device)
     copy_weights(old, new, but=["ln1", "ln2", "ln_final"])
@@ -139,6 +183,10 @@ def test_v9_without_its_norms_is_v8(device):
     assert_same(old, new, device)
 
 
+@says(
+    "where nothing is dropped (dropout 0, or eval mode) this is v9",
+    "什么都不丢弃时（dropout 为 0，或评估模式）就是 v9",
+)
 @pytest.mark.parametrize("mode", ["dropout 0 in training", "dropout 0.5 in evaluation"])
 def test_v10_is_v9_where_nothing_is_dropped(device, mode):
     evaluating = mode.endswith("evaluation")
@@ -147,6 +195,10 @@ def test_v10_is_v9_where_nothing_is_dropped(device, mode):
     assert_same(old, new, device)
 
 
+@says(
+    "dropout on the attention weights, after the projection, after the feed-forward, nowhere else",
+    "Dropout 用在注意力权重、投影之后、前馈网络之后，别处没有",
+)
 @versions(10)
 def test_dropout_comes_after_softmax_projection_and_feed_forward_and_nowhere_else(gpt, device):
     """For each of the three: what goes in, and that what comes out is used as it is."""
@@ -165,6 +217,9 @@ def test_dropout_comes_after_softmax_projection_and_feed_forward_and_nowhere_els
     for module in model.modules():
         module.register_forward_hook(keep)
     model(random_ids(2, T, device=device))
+    assert into.keys() >= {*wanted}, found(
+        "an nn.Dropout was made, but is not called", "建了 nn.Dropout，却没有调用"
+    )
     for head in sa.heads:
         weights = into[head.dropout]
         assert_close(weights.sum(-1), torch.ones(2, T, device=device))

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 import torch
-from conftest import assert_close, changed, new_model, random_ids, small, versions
+from conftest import assert_close, changed, new_model, random_ids, says, small, versions
 from torch import nn
 from torch.nn import functional as F
 
@@ -68,6 +68,7 @@ def no_future(length, device):
     return nn.Transformer.generate_square_subsequent_mask(length, device=device)
 
 
+@says("a head is PyTorch's own causal attention", "一个头的输出与 PyTorch 自带的因果注意力一致")
 @pytest.mark.parametrize("length", [1, 5, T])
 @changed("Head")
 def test_a_head_is_pytorchs_causal_attention(gpt, device, length):
@@ -77,6 +78,10 @@ def test_a_head_is_pytorchs_causal_attention(gpt, device, length):
     assert_close(head(x), sdpa(head, x))
 
 
+@says(
+    "the heads are PyTorch's attention, side by side",
+    "各头的输出与 PyTorch 的多头注意力一致，并排拼接",
+)
 @versions(4)
 def test_several_heads_are_pytorchs_attention_side_by_side(gpt, device):
     sa = random_start(gpt.MultiHeadAttention(small(gpt, n_embed=C, n_head=4))).to(device)
@@ -87,6 +92,10 @@ def test_several_heads_are_pytorchs_attention_side_by_side(gpt, device):
     assert_close(sa(x), theirs.transpose(1, 2).flatten(2))
 
 
+@says(
+    "each head has weights of its own, of n_embed // n_head columns",
+    "每个头有自己的权重，大小是 n_embed // n_head",
+)
 @changed("MultiHeadAttention", last=12)
 def test_the_heads_share_no_weights_and_start_different(gpt):
     sa = gpt.MultiHeadAttention(small(gpt, n_embed=C, n_head=4))
@@ -96,6 +105,9 @@ def test_the_heads_share_no_weights_and_start_different(gpt):
     assert not any(torch.equal(a, b) for a in keys for b in keys if a is not b)
 
 
+@says(
+    "attention is PyTorch's nn.MultiheadAttention", "注意力与 PyTorch 的 nn.MultiheadAttention 一致"
+)
 @changed("MultiHeadAttention", first=8, last=13)
 def test_attention_with_projection_is_pytorchs_multihead_attention(gpt, device):
     sa = random_start(gpt.MultiHeadAttention(small(gpt, n_embed=C, n_head=4))).eval()
@@ -105,6 +117,10 @@ def test_attention_with_projection_is_pytorchs_multihead_attention(gpt, device):
     assert_close(sa.to(device)(x), wanted)
 
 
+@says(
+    "feed-forward: widen to 4 * n_embed, ReLU, back to n_embed",
+    "前馈网络：放宽到 4 * n_embed，ReLU，再回到 n_embed",
+)
 @changed("FeedForward")
 def test_feed_forward_widens_by_four_and_cuts_off_the_negative(gpt, device):
     ffwd = random_start(gpt.FeedForward(small(gpt, n_embed=C))).to(device).eval()
@@ -114,6 +130,10 @@ def test_feed_forward_widens_by_four_and_cuts_off_the_negative(gpt, device):
     assert_close(ffwd(x), (x @ w1.T + b1).clamp(min=0) @ w2.T + b2)
 
 
+@says(
+    "a block is PyTorch's nn.TransformerEncoderLayer(norm_first=True)",
+    "Block 与 PyTorch 的 nn.TransformerEncoderLayer(norm_first=True) 一致",
+)
 @changed("Block", "MultiHeadAttention", "FeedForward", first=9, last=13)
 def test_a_block_is_pytorchs_encoder_layer_with_the_norm_first(gpt, device):
     block = random_start(gpt.Block(small(gpt, n_embed=C, n_head=4))).eval()
@@ -123,6 +143,10 @@ def test_a_block_is_pytorchs_encoder_layer_with_the_norm_first(gpt, device):
     assert_close(block.to(device)(x), wanted)
 
 
+@says(
+    "the whole model is PyTorch's encoder, with a norm before lm_head",
+    "整个模型与 PyTorch 的编码器一致，lm_head 之前有 LayerNorm",
+)
 @changed("BabyGPT", "Block", "MultiHeadAttention", first=9, last=13)
 def test_the_whole_model_is_pytorchs_encoder_between_embeddings_and_head(gpt, device):
     model = random_start(new_model(gpt, n_embed=C, n_head=4, n_layer=3)).eval()
@@ -137,6 +161,10 @@ def test_the_whole_model_is_pytorchs_encoder_between_embeddings_and_head(gpt, de
     assert_close(model(ids)[0], wanted, atol=1e-3)
 
 
+@says(
+    "trained, it reaches the loss that counting pairs would give",
+    "训练之后，损失达到数字对所能得到的值",
+)
 @versions(1)
 def test_the_bigram_model_learns_exactly_what_counting_pairs_would_tell(gpt, device):
     """Its loss on its own text reaches the entropy of a character given the one before, from above.

@@ -16,9 +16,11 @@ from conftest import (
     VOCAB,
     changed,
     data_of,
+    found,
     loaded,
     new_model,
     random_ids,
+    says,
     small,
     train,
     versions,
@@ -104,6 +106,10 @@ def test_training_draws_its_windows_from_everywhere_in_the_text(gpt, batches):
 # --- the loss and its gradients
 
 
+@says(
+    "model(ids, targets) gives logits (B, T, vocab_size) and a loss; without targets None",
+    "model(ids, targets) 返回 logits (B, T, vocab_size) 和损失；没有 targets 时为 None",
+)
 @changed(*MODEL)
 def test_logits_losses_and_samples_have_the_promised_shapes(gpt, device):
     model, ids = new_model(gpt, device), random_ids(3, 5, device=device)
@@ -114,6 +120,7 @@ def test_logits_losses_and_samples_have_the_promised_shapes(gpt, device):
     assert logits.dtype == loss.dtype == torch.float32
 
 
+@says("the loss is the mean of -log(probability of the target)", "损失是 -log(目标的概率) 的平均值")
 @changed("BabyGPT")
 def test_the_loss_is_the_mean_surprise_at_the_targets(gpt, device):
     model, ids = new_model(gpt, device).eval(), random_ids(3, 8, device=device)
@@ -123,19 +130,22 @@ def test_the_loss_is_the_mean_surprise_at_the_targets(gpt, device):
     torch.testing.assert_close(loss, surprise.mean())
 
 
+@says("untrained, its loss is near ln(vocab_size)", "未训练时，损失接近 ln(vocab_size)")
 @changed(*MODEL)
 def test_the_untrained_model_guesses(gpt, device):
     ids, targets = random_ids(64, 8, device=device), random_ids(64, 8, device=device)
     _, loss = new_model(gpt, device, n_embed=32)(ids, targets)
-    assert abs(loss.item() - math.log(VOCAB)) < 0.5
+    numbers = f"{loss.item():.2f}, ln({VOCAB}) = {math.log(VOCAB):.2f}"
+    assert abs(loss.item() - math.log(VOCAB)) < 0.5, found(f"it is {numbers}", f"是 {numbers}")
 
 
+@says("every parameter gets a gradient", "每个参数都有梯度")
 @changed(*MODEL)
 def test_every_parameter_gets_a_gradient(gpt, device):
     model = new_model(gpt, device, dropout=0.0)
     model(random_ids(32, 8, device=device), random_ids(32, 8, device=device))[1].backward()
     still = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
-    assert still == []
+    assert still == [], found(f"none: {', '.join(still)}", f"没有梯度：{', '.join(still)}")
 
 
 # --- training
@@ -160,6 +170,7 @@ def test_the_loss_falls_from_guessing_to_knowing_the_text(gpt, device):
     assert tokenizer.decode(model.eval().generate(ids, 7)[0].tolist()) == TEXT[:8]
 
 
+@says("it learns: one batch by heart", "能学：背得下一个批次")
 @changed(*MODEL, first=3)
 def test_one_batch_can_be_learned_by_heart(gpt, device):
     """Random characters: what follows depends on the position and the past."""
@@ -173,7 +184,10 @@ def test_one_batch_can_be_learned_by_heart(gpt, device):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert loss.item() < 0.5 < 3 < math.log(VOCAB)
+    assert loss.item() < 0.5 < 3 < math.log(VOCAB), found(
+        f"after 100 steps the loss is {loss.item():.2f}, not below 0.5",
+        f"100 步之后损失是 {loss.item():.2f}，没有降到 0.5 以下",
+    )
 
 
 @changed("train")

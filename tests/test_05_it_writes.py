@@ -2,10 +2,14 @@
 
 import pytest
 import torch
-from conftest import VOCAB, changed, new_model, random_ids
+from conftest import VOCAB, changed, found, loaded, new_model, random_ids, says
 from runs import samples_of
 
 
+@says(
+    "generate continues the prompt by max_new_tokens characters",
+    "generate 在提示之后接上 max_new_tokens 个字符",
+)
 @changed("BabyGPT")
 def test_a_sample_continues_its_prompt(gpt, device):
     model, prompt = new_model(gpt, device), random_ids(3, 5, device=device)
@@ -16,6 +20,10 @@ def test_a_sample_continues_its_prompt(gpt, device):
     assert torch.equal(model.generate(prompt, 0), prompt)
 
 
+@says(
+    "the next character is drawn by the softmax of the last position",
+    "按最后一个位置的 softmax 概率抽取下一个字符",
+)
 @changed("BabyGPT")
 def test_characters_are_drawn_by_the_softmax_of_the_last_position(gpt, device):
     """Chi-square with 5 degrees of freedom: above 20.5 once in a thousand seeds."""
@@ -35,6 +43,10 @@ def test_characters_are_drawn_by_the_softmax_of_the_last_position(gpt, device):
         assert ((counts - n * chances) ** 2 / (n * chances)).sum() < 20.5
 
 
+@says(
+    "generate reads the last block_size characters, neither more nor fewer",
+    "generate 每次读最后 block_size 个字符，不多不少",
+)
 @changed("BabyGPT", last=14)  # v15 keeps what it has read
 def test_each_character_is_drawn_after_reading_all_of_the_last_block_size(gpt, device):
     """v1 needs no limit: it looks at the last character alone."""
@@ -45,8 +57,11 @@ def test_each_character_is_drawn_after_reading_all_of_the_last_block_size(gpt, d
         sample = model.generate(random_ids(1, length, device=device), 10)
         for i, ids in enumerate(seen):
             end = length + i
-            start = max(0, end - 8) if hasattr(model, "block_size") else 0
-            assert torch.equal(ids, sample[:, start:end])
+            start = 0 if gpt is loaded(1) else max(0, end - 8)
+            what = f"{ids.shape[1]}, not {end - start}"
+            assert torch.equal(ids, sample[:, start:end]), found(
+                f"characters read: {what}, or others", f"读了的字符数：{what}，或不是那几个"
+            )
 
 
 def mode_of(model):

@@ -12,7 +12,9 @@ from conftest import (
     VOCAB,
     changed,
     flags,
+    found,
     new_model,
+    says,
     versions,
 )
 from pydantic import ValidationError
@@ -31,8 +33,11 @@ def refused(tmp_path, corpus, capsys, monkeypatch):
     work.mkdir()
     monkeypatch.chdir(work)
 
+    def used(*args):
+        pytest.fail(found("not refused: the training began", "没有报错，训练已经开始"))
+
     def refused(gpt, *names, more=(), **changes):
-        monkeypatch.setattr(gpt.BabyGPT, "forward", lambda *_: pytest.fail("the model was used"))
+        monkeypatch.setattr(gpt.BabyGPT, "forward", used)
         before = files_below(tmp_path)
         with pytest.raises(SystemExit) as end:
             gpt.main([*flags(gpt, **{"data_path": corpus, **changes}), *more])
@@ -41,7 +46,8 @@ def refused(tmp_path, corpus, capsys, monkeypatch):
             message += end.value.code
         assert end.value.code and "Traceback" not in message
         for name in names:
-            assert squashed(name) in squashed(message)
+            told = found(f"the message lacks {name!r}", f"报错信息里没有 {name!r}")
+            assert squashed(name) in squashed(message), told
         assert files_below(tmp_path) == before
         return message
 
@@ -141,6 +147,10 @@ def test_a_value_out_of_range_is_refused(gpt, refused):
         refused(gpt, name, more=[f"--{name}={BAD_VALUES[name][-1]}"])
 
 
+@says(
+    "a --dropout outside 0 to below 1 is refused by name",
+    "--dropout 不在 [0, 1) 时报错并指出这个参数",
+)
 @pytest.mark.parametrize("dropout", [-0.1, 1, 1.5])
 @versions(10)
 def test_to_drop_everything_or_less_than_nothing_is_refused(gpt, refused, dropout):
@@ -153,6 +163,10 @@ def test_a_command_line_that_makes_no_sense_is_refused(gpt, refused, argv):
     refused(gpt, argv[0], more=argv)
 
 
+@says(
+    "an --n_embed that the heads cannot share is refused by name",
+    "--n_embed 不能平分给各头时报错并指出这个参数",
+)
 @pytest.mark.parametrize("n_embed, n_head", [(16, 3), (4, 8)])
 @versions(4, 14)
 def test_an_n_embed_that_the_heads_cannot_share_is_refused(gpt, refused, n_embed, n_head):

@@ -20,6 +20,7 @@ from conftest import (
     loaded,
     new_model,
     random_ids,
+    says,
     small,
     versions,
 )
@@ -45,6 +46,10 @@ def fused(model):
 # --- v13: fused attention
 
 
+@says(
+    "with v12's weights it has v12's logits, loss and gradients",
+    "换上 v12 的权重，logits、损失、梯度都与 v12 相同",
+)
 def test_v13_with_v12s_weights_has_its_logits_loss_and_gradients(device):
     old, new = (new_model(loaded(v), device, n_head=4, dropout=0.0) for v in (12, 13))
     new.load_state_dict(fused(old))
@@ -64,10 +69,11 @@ def test_v13_with_v12s_weights_has_its_logits_loss_and_gradients(device):
             assert_close(p.grad, old.get_parameter(name).grad)
 
 
+@says("attention weights are dropped in training and at no other time", "注意力权重只在训练时丢弃")
 @changed("MultiHeadAttention", first=13)
 def test_fused_attention_drops_weights_in_training_and_at_no_other_time(gpt, monkeypatch, device):
     """The function would also drop while evaluating: it is told not to."""
-    asked, attention = [], F.scaled_dot_product_attention
+    asked, dropped, attention = [], [], F.scaled_dot_product_attention
 
     def watched(query, key, value, attn_mask=None, dropout_p=0.0, **kwargs):
         asked.append(dropout_p)
@@ -75,8 +81,10 @@ def test_fused_attention_drops_weights_in_training_and_at_no_other_time(gpt, mon
 
     monkeypatch.setattr(gpt.F, "scaled_dot_product_attention", watched)
     model, ids = new_model(gpt, device, n_layer=2, dropout=0.25), random_ids(2, T, device=device)
+    for block in model.blocks:
+        block.sa.dropout.register_forward_hook(lambda *_: dropped.append("after proj"))
     model(ids)
-    assert asked == [0.25, 0.25]
+    assert asked == [0.25, 0.25] and len(dropped) == 2
     model.eval()
     model(ids)
     model.generate(ids, 1)
@@ -91,6 +99,10 @@ def rotated(gpt, x, start=0):
     return gpt.rotate(x, start) if gpt.rotate.__code__.co_argcount == 2 else gpt.rotate(x)
 
 
+@says(
+    "rotate turns (number i, number i + half) by position * speed; position 0 stays",
+    "rotate 把（第 i 个数，第 i + half 个数）转动 位置 × 速度；位置 0 不动",
+)
 @changed("rotate")
 def test_rotation_is_multiplication_by_complex_numbers_of_length_one(gpt, device):
     x = torch.randn(2, 3, T, 12, dtype=torch.float64, device=device)
@@ -103,6 +115,7 @@ def test_rotation_is_multiplication_by_complex_numbers_of_length_one(gpt, device
     assert torch.equal(rotated(gpt, x)[:, :, 0], x[:, :, 0])  # position 0 turns nothing
 
 
+@says("a score depends on the distance of two positions alone", "分数只取决于两个位置的距离")
 @changed("rotate")
 def test_scores_depend_on_the_distance_of_two_positions_alone(gpt, device):
     query, key = torch.randn(2, 12, device=device)
@@ -114,6 +127,7 @@ def test_scores_depend_on_the_distance_of_two_positions_alone(gpt, device):
     assert len({round(score, 3) for score in scores[:, 0].tolist()}) == T
 
 
+@says("queries and keys are turned alike before they are compared", "查询和键先同样转动，再作比较")
 @changed("MultiHeadAttention", first=14)
 def test_queries_and_keys_are_turned_alike_before_they_are_compared(gpt, device):
     sa = gpt.MultiHeadAttention(small(gpt, n_embed=C, n_head=2)).to(device).eval()
@@ -125,6 +139,7 @@ def test_queries_and_keys_are_turned_alike_before_they_are_compared(gpt, device)
     assert_close(sa(x), sa.proj(mixed.transpose(1, 2).flatten(2)))
 
 
+@says("without the rotation this is v13 without positions", "去掉转动，就是没有位置嵌入的 v13")
 def test_v14_without_its_rotation_is_v13_without_positions(device, monkeypatch):
     old, new = (new_model(loaded(v), device).eval() for v in (13, 14))
     with torch.no_grad():
@@ -138,6 +153,7 @@ def test_v14_without_its_rotation_is_v13_without_positions(device, monkeypatch):
     assert_close(new(ids)[0], old(ids)[0])
 
 
+@says("values are not turned", "值不转动")
 @changed(*MODEL, first=14)
 def test_values_are_not_turned(gpt, device):
     """A row of equal characters: whoever looks where, the mix of equal values is that value."""
@@ -145,6 +161,7 @@ def test_values_are_not_turned(gpt, device):
     assert_close(logits, logits[:, :1].expand_as(logits))
 
 
+@says("a head of odd size is refused, naming --n_embed", "头的大小为奇数时报错，指出 --n_embed")
 @versions(14)
 def test_a_head_of_odd_size_is_refused(gpt, corpus):
     with pytest.raises(SystemExit, match="n_embed 18.*n_head 2"):
@@ -161,6 +178,10 @@ def same_weights(version, device, **settings):
     return models
 
 
+@says(
+    "with v14's weights it writes what v14 writes, past the window too",
+    "换上 v14 的权重，写出的与 v14 相同，超出窗口之后也一样",
+)
 @pytest.mark.parametrize("length", [1, 2, T - 1, T, T + 1, 3 * T])
 def test_v15_writes_what_v14_writes_past_the_window_too(length, device):
     old, new = same_weights(15, device)
@@ -172,11 +193,13 @@ def test_v15_writes_what_v14_writes_past_the_window_too(length, device):
     assert torch.equal(*texts)
 
 
+@says("read in parts, a text has the logits of the whole", "文本分段读入，logits 与一次读完相同")
 @pytest.mark.parametrize("cuts", [[0, 3, 4, 5, 6, 7, 8], [0, 3, 6, 8], [0, 8], [0, 1, 8]], ids=str)
-def test_with_a_cache_a_text_may_be_read_in_any_parts(device, cuts):
+@versions(15)
+def test_with_a_cache_a_text_may_be_read_in_any_parts(gpt, device, cuts):
     """Each part has the logits that it has in the whole window, of however many positions it is."""
-    model = new_model(loaded(15), device).eval()
-    ids, caches = random_ids(2, T, device=device), [loaded(15).Cache() for _ in model.blocks]
+    model = new_model(gpt, device).eval()
+    ids, caches = random_ids(2, T, device=device), [gpt.Cache() for _ in model.blocks]
     wanted, _ = model(ids)
     for begin, end in itertools.pairwise(cuts):
         logits, _ = model(ids[:, begin:end], caches=caches)
@@ -184,8 +207,10 @@ def test_with_a_cache_a_text_may_be_read_in_any_parts(device, cuts):
         assert caches[0].length == end
 
 
-def test_sampling_with_a_cache_computes_each_position_once(device, monkeypatch):
-    model, widths = new_model(loaded(15), device).eval(), []
+@says("each position is computed once, until the window slides", "窗口滑动之前，每个位置只算一次")
+@versions(15)
+def test_sampling_with_a_cache_computes_each_position_once(gpt, device):
+    model, widths = new_model(gpt, device).eval(), []
     first = model.blocks[0]
     first.register_forward_hook(lambda module, args, output: widths.append(args[0].shape[1]))
     model.generate(random_ids(1, 3, device=device), T)

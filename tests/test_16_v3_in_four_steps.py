@@ -6,7 +6,18 @@ import re
 
 import pytest
 import torch
-from conftest import ROOT, assert_close, changed, loaded, new_model, random_ids, small, versions
+from conftest import (
+    ROOT,
+    assert_close,
+    changed,
+    loaded,
+    new_model,
+    random_ids,
+    says,
+    small,
+    solution,
+    versions,
+)
 
 SNIPPET = re.compile(r"^```py\n(.*?)^```\n\n```text\n(.*?)^```$", re.M | re.S)
 AVERAGES = torch.tensor([[1, 0], [1 / 2, 1 / 2], [2 / 3, 2 / 3]])
@@ -141,3 +152,54 @@ def test_one_head_of_v4_takes_the_character_itself_and_one_the_character_before(
 def weights_of(head, x):
     scores = head.query(x) @ head.key(x).transpose(-2, -1) * head.key.out_features**-0.5
     return scores.masked_fill(head.tril == 0, float("-inf")).softmax(dim=-1)
+
+
+# --- the first three steps as tasks of practice: tools/tasks/v3_1.py and on, or the reader's file
+
+
+@says("each row is the mean of its own and those before it", "每一行是它自己和前面各行的平均")
+def test_v3_1_averages_the_past_position_by_position():
+    x = torch.randn(5, 3)
+    result = solution("v3.1").average(x)
+    assert_close(result, torch.stack([x[: i + 1].mean(dim=0) for i in range(5)]))
+
+
+@says("x itself is not changed", "x 本身没有被改动")
+def test_v3_1_leaves_its_input_alone():
+    x = torch.randn(5, 3)
+    before = x.clone()
+    solution("v3.1").average(x)
+    assert torch.equal(x, before)
+
+
+@says("a lower triangle, each row sums to 1", "下三角，每行之和为 1")
+def test_v3_2_is_a_lower_triangle_of_rows_that_sum_to_one():
+    weights = solution("v3.2").averaging(5)
+    assert_close(weights, weights.tril())
+    assert_close(weights.sum(dim=1), torch.ones(5))
+
+
+@says("times x it makes the averages of v3.1", "乘以 x，就是 v3.1 的平均")
+def test_v3_2_makes_the_averages_of_v3_1_as_one_product():
+    x = torch.randn(5, 3)
+    averages = torch.stack([x[: i + 1].mean(dim=0) for i in range(5)])
+    assert_close(solution("v3.2").averaging(5) @ x, averages)
+
+
+@says("equal scores make the averages again", "分数都相等时，又是平均")
+def test_v3_3_of_equal_scores_makes_the_averages_again():
+    ones = torch.ones(5, 5).tril()
+    weights = solution("v3.3").attention_weights(torch.full((5, 5), 3.0))
+    assert_close(weights, ones / ones.sum(dim=1, keepdim=True))
+
+
+@says(
+    "weights are exp(score) by their sum, and 0 for later positions",
+    "权重是 exp(分数) 除以总和，后面的位置为 0",
+)
+def test_v3_3_takes_more_of_what_scores_higher_and_nothing_of_what_is_later():
+    scores = torch.randn(5, 5)
+    weights = solution("v3.3").attention_weights(scores)
+    likes = scores.exp().tril()
+    assert_close(weights, likes / likes.sum(dim=1, keepdim=True))
+    assert not weights.triu(1).any()

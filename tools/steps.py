@@ -9,7 +9,7 @@ A new version is a row of steps.toml; nothing here need change.
 """
 
 import argparse
-import importlib
+import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -57,9 +57,7 @@ def read_script(step, root=ROOT):
 def import_script(step, edit=None):
     """Return a script as a module, maybe with a text of it replaced: edit is [old, new]."""
     if edit is None:
-        if str(step.path.parent) not in sys.path:
-            sys.path.append(str(step.path.parent))
-        return importlib.import_module(step.path.stem)
+        return import_file(step.path)
     old, new = edit
     source = read_script(step)
     if source.count(old) != 1:
@@ -67,6 +65,20 @@ def import_script(step, edit=None):
     module = sys.modules[f"{step.path.stem}_edited"] = ModuleType(f"{step.path.stem}_edited")
     module.__file__ = str(step.path)
     exec(compile(source.replace(old, new), step.file, "exec"), module.__dict__)
+    return module
+
+
+def import_file(path):
+    """Return a file as a module; the same module, should it be asked for again."""
+    module = sys.modules.get(path.stem)
+    if getattr(module, "__file__", None) != str(path):
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[path.stem]
+            raise
     return module
 
 

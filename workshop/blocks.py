@@ -13,6 +13,7 @@ from records import RUNS
 from rules import split_docstring, unified_diff
 from steps import STEPS, base_of, find_step, read_script
 from tables import COURSE, bodies, page_of
+from task import read_task
 
 
 def block(text, kind="text"):
@@ -77,6 +78,29 @@ def new_lines(records, words, step):
     return block(re.sub(r"^@@.*@@$", "@@", diff, flags=re.M), "diff")
 
 
+# In the text of a task, what is code: calls, flags, names with a dot or an underscore, classes
+CODE = r"""(?x) (?<![\w.])[A-Za-z_][\w.]*\([^()\n]*\) | --\w+ | \b\w+=-?[\w.]+ |
+    \([\w ,*/]*_[\w ,*/]*\) | \b(?:self|sys|nn|F|torch|net)\.[\w.]*\w | \b[A-Z]\w+\.\w+ |
+    (?:\b\d\ \*\ )?\b\w*_\w+(?:\ (?://|\*\*)\ -?[\w.]*\w)? |
+    \b(?:BabyGPT|Head|MultiHeadAttention|FeedForward|Block|Config|Cache|main)\b"""
+BETWEEN_CHINESE = r"(?<=[。，；：、）])\n(?=\S)|(?<=[\u4e00-\u9fff])\n(?=[\u4e00-\u9fff])"
+
+
+def practice(records, words, step):
+    """Return the task of a version, how to start and check it, and hints that unfold."""
+    task = read_task(step.name)
+    texts, file = task["zh-CN" if "zh" in words["idea"] else "en"], f"my_{step.name}.py"
+    text = re.sub(BETWEEN_CHINESE, "", texts["task"].strip())
+    text = re.sub(r"(?<=\S)\n(?=\S)", " ", text)
+    text = re.sub(CODE, lambda code: f"`{code[0]}`", text)
+    tool = f"python tools/practice.py {step.name}"
+    hints = [f"{i}. {hint.strip()}" for i, hint in enumerate(texts["hints"], 1)]
+    hints = "\n".join(hints).replace("__init__", "`__init__`")
+    unfold = f"<details><summary>{words['hints']}</summary>\n\n{hints}\n\n</details>"
+    commands = block(f"{tool}\n{tool} {file}", "sh")
+    return "\n\n".join([words["write it"] + text, commands, unfold])
+
+
 LADDER = [f"v{version}" for version in RUNS["ladder"].versions]
 PRESETS = [name for name, run in RUNS.items() if run.preset]
 PRESET = "loss train ppl ends whole rhyme verbatim time"
@@ -115,6 +139,7 @@ BLOCKS = {  # name: function of the records, the words and the step whose page i
     "tunes": partial(experiments.tunes_table, name="hour"),
     "evening tunes": partial(experiments.tunes_table, name="evening"),
     "links": links,
+    "practice": practice,
     "new lines": new_lines,
     "measured": tables.measured,
     "speed": experiments.speed_table,

@@ -24,8 +24,9 @@ def read_page(file, text):
     before, new_lines, rest = NOTE.sub("", text).partition("<!-- new lines -->")
     if new_lines:  # without the words that lead to them
         before = before.strip().rpartition("\n\n")[0]
-        rest = rest.partition("<!-- end of new lines -->")[2]
-    return {"title": title, "notes": notes, "before": html(before, file), "after": html(rest, file)}
+        rest = rest.partition("<!-- end of new lines -->")[2].strip().removeprefix("</details>")
+    parts = {"before": html(before, file), "after": html(rest, file)}
+    return {"title": title, "notes": notes, "fold": "<!-- practice -->" in text, **parts}
 
 
 def html(markdown, file):

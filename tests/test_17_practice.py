@@ -1,0 +1,268 @@
+"""Practice: a right version passes, the version before is told what it lacks, and each wrong turn
+that tools/tasks/ knows is called by its name; whatever file it is given, the answer is clear."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import practice
+import pytest
+from examine import module_of, names, parts, wrong_turns
+from practice import LANGUAGES, say
+from steps import ROOT
+from task import TASKS, edited, judged, read_task, syllabus, task_names
+
+TASK_NAMES = task_names()
+by_task = pytest.mark.parametrize("task", [*map(read_task, TASK_NAMES)], ids=TASK_NAMES)
+
+
+@pytest.fixture(params=LANGUAGES)
+def language(request, monkeypatch):
+    monkeypatch.setattr(say, "language", request.param, raising=False)
+    return request.param
+
+
+def text_of(task, number):
+    """Return the script with this wrong turn; number None: the reference."""
+    if number is None:
+        return task["reference"]
+    turn = task["wrong"][number]
+    return task["base"] if turn.get("base") else edited(task["reference"], turn["edits"])
+
+
+def checked(capsys, task, text, name=None):
+    """Write a text to a file and check it. Return whether it passed, and what was said."""
+    file = Path(name or practice.my_file(task))
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    passed = practice.check(task, file, limit=60)
+    return passed, capsys.readouterr().out
+
+
+# --- the tasks
+
+
+@by_task
+def test_a_task_has_all_that_practice_shows_in_both_languages(task, language):
+    zh = "zh" if language == "zh-CN" else "en"
+    assert task[language]["task"].strip() and len(task[language]["hints"]) == 3
+    assert len(task["wrong"]) >= 4 and task["wrong"][0].get("base")
+    assert all(turn[zh].strip() for turn in task["wrong"])
+    assert all(len(line) <= 100 for line in task[language]["task"].splitlines())
+    files = syllabus()
+    for name in task["properties"]:
+        assert name == "names" or "@says(" in files[name].read_text(encoding="utf-8")
+    assert (ROOT / "docs" / language / task["page"]).is_file()
+
+
+def test_the_tasks_are_those_of_the_steps_that_can_be_written_in_an_hour():
+    versions = [*range(1, 11), 13, 14, 15]
+    wanted = {f"v{n}" for n in versions} | {"v3.1", "v3.2", "v3.3"}
+    assert set(TASK_NAMES) == wanted and TASK_NAMES[:6] == [
+        "v1",
+        "v2",
+        "v3.1",
+        "v3.2",
+        "v3.3",
+        "v3",
+    ]
+
+
+@by_task
+def test_the_start_is_the_version_before_with_the_task_on_top_and_never_overwrites(
+    task, language, capsys
+):
+    practice.write_start(task)
+    file = practice.my_file(task)
+    text, said = file.read_text(encoding="utf-8"), capsys.readouterr().out
+    assert practice.body(text) == practice.body(task["base"])
+    assert task[language]["task"].strip() in ast.get_docstring(ast.parse(text), clean=False)
+    assert task[language]["task"].strip() in said and f"{task['name']} {file}" in said
+    file.write_text("mine")
+    with pytest.raises(SystemExit, match=re.escape(str(file))):
+        practice.write_start(task)
+    assert file.read_text() == "mine"
+
+
+# --- what is right, what is missing, and wrong turns
+
+
+@by_task
+def test_a_right_version_is_like_none_of_the_wrong_turns(task):
+    module = module_of(task["reference"], "right")
+    assert names(task, module) == []
+    assert wrong_turns(task, module, most=1) == []
+
+
+@by_task
+def test_each_wrong_turn_is_told_from_all_others(task):
+    for number in range(len(task["wrong"])):
+        module = module_of(text_of(task, number), "wrong")
+        assert wrong_turns(task, module) == [number], task["wrong"][number]["en"]
+
+
+def test_two_wrong_turns_at_once_are_both_named():
+    task = read_task("v9")
+    post_norm, forgotten = 1, 4
+    text = edited(text_of(task, post_norm), task["wrong"][forgotten]["edits"])
+    assert wrong_turns(task, module_of(text, "wrong")) == [post_norm, forgotten]
+
+
+def test_other_names_are_told_beside_those_that_are_expected():
+    task = read_task("v2")
+    text = task["reference"].replace("position_embedding_table", "positions_table")
+    lacks = names(task, module_of(text, "renamed"))
+    assert lacks == [("renamed", "positions_table.weight → position_embedding_table.weight")]
+
+
+def test_behaviour_is_the_same_however_it_is_written():
+    """Definitions in another order draw other first weights: the learner's are copied over."""
+    task = read_task("v3")
+    text = edited(
+        task["reference"],
+        [
+            ["query @ key.transpose(-2, -1) *", 'torch.einsum("btc,bsc->bts", query, key) *'],
+            ["        self.key = nn.Linear(config.n_embed, head_size, bias=False)\n", ""],
+            [
+                "        # The mask,",
+                "        self.key = nn.Linear(config.n_embed, head_size, bias=False)\n"
+                "        # The mask,",
+            ],
+        ],
+    )
+    module = module_of(text, "other")
+    assert parts(module) == parts(module_of(task["reference"], "reference"))
+    assert names(task, module) == [] and wrong_turns(task, module, most=1) == []
+
+
+# --- the whole check, as the reader sees it
+
+
+def test_a_right_version_passes_and_is_remembered_until_it_changes(capsys, monkeypatch):
+    monkeypatch.setattr(say, "language", "en", raising=False)
+    task = read_task("v7")
+    text = task["reference"].replace("x = x + self.sa(x)\n", "x += self.sa(x)\n")
+    passed, said = checked(capsys, task, task["reference"])
+    assert passed and "✗" not in said and said.count("✓") == 1 + len(task["properties"])
+    practice.list_tasks()
+    assert "✓ v7" in capsys.readouterr().out
+    practice.my_file(task).write_text(text + "\n", encoding="utf-8")
+    practice.list_tasks()
+    assert "○ v7" in capsys.readouterr().out
+
+
+def test_what_fails_is_said_with_the_wrong_turn_and_the_page(capsys, monkeypatch):
+    monkeypatch.setattr(say, "language", "zh-CN", raising=False)
+    task = read_task("v9")
+    passed, said = checked(capsys, task, text_of(task, 1))
+    assert not passed and task["wrong"][1]["zh"] in said
+    assert "docs/zh-CN/v09.md" in said and said.count("✗") == 1 and "·" in said
+
+
+@pytest.mark.slow
+@by_task
+def test_the_reference_passes_and_every_wrong_turn_fails_and_is_named(task, capsys, monkeypatch):
+    monkeypatch.setattr(say, "language", "en", raising=False)
+    assert checked(capsys, task, task["reference"])[0]
+    for number, turn in enumerate(task["wrong"]):
+        passed, said = checked(capsys, task, text_of(task, number))
+        assert not passed and turn["en"] in said
+
+
+BAD = {
+    "a syntax error": ("def forward(self:\n    pass\n", r"line 1"),
+    "not a text": (b"\xff\xfe\x00", "Python cannot read it"),
+    "an empty file": ("", "missing: Tokenizer"),
+    "training on import": ("def main():\n    pass\n\nmain()\n", "line 4 runs as soon"),
+    "an import misspelt": pytest.param(
+        "import torhc\n", "No module named 'torhc'\n    line 1: import", marks=pytest.mark.slow
+    ),
+}
+
+
+@pytest.mark.parametrize("text, words", BAD.values(), ids=BAD)
+def test_a_file_that_is_no_script_gets_an_answer_and_no_traceback(text, words, capsys, monkeypatch):
+    monkeypatch.setattr(say, "language", "en", raising=False)
+    passed, said = checked(capsys, read_task("v5"), text)
+    assert not passed and "Traceback" not in said and re.search(words, said), said
+
+
+@pytest.mark.slow
+def test_a_crash_in_forward_is_shown_by_its_line_in_the_readers_file(capsys, monkeypatch):
+    monkeypatch.setattr(say, "language", "en", raising=False)
+    task = read_task("v7")
+    text = task["reference"].replace("x = x + self.ffwd(x)", "x = x + self.feed(x)")
+    passed, said = checked(capsys, task, text)
+    line = 1 + text[: text.index("self.feed")].count("\n")
+    assert not passed and f"line {line}: x = x + self.feed(x)" in said
+    assert "'Block' object has no attribute 'feed'" in said and "Traceback" not in said
+
+
+def test_a_loop_without_an_end_is_stopped(capsys, monkeypatch):
+    monkeypatch.setattr(say, "language", "en", raising=False)
+    task = read_task("v3.1")
+    Path("my.py").write_text("def average(x):\n    while True:\n        pass\n")
+    lines = judged(task, Path("my.py"), limit=3)
+    failed = next(line for line in lines if "failed" in line)
+    assert failed["error"] == "limit" and "3 seconds" in practice.finding(failed)
+
+
+# --- the command
+
+
+def test_as_a_command_it_answers_by_its_exit_status(tmp_path):
+    def run(*argv):
+        argv = [sys.executable, str(ROOT / "tools" / "practice.py"), *argv, "--lang", "en"]
+        done = subprocess.run(argv, cwd=tmp_path, capture_output=True, encoding="utf-8")
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stdout + done.stderr
+
+    status, said = run("v3.1")
+    assert status == 0 and (tmp_path / "my_v3_1.py").is_file()
+    assert run("v3.1")[0] == 1
+    (tmp_path / "my_v3_1.py").write_text((TASKS / "v3_1.py").read_text())
+    assert run("v3.1", "my_v3_1.py")[0] == 0
+    status, said = run("v9.9")
+    assert status == 1 and "v3.1" in said
+    status, said = run("v5", "nowhere.py")
+    assert status == 1 and "nowhere.py: no such file" in said
+
+
+def test_hints_and_diff_are_shown_in_the_readers_language(language, capsys):
+    task = read_task("v7")
+    for number in (1, 2, 3):
+        practice.hint(task, number)
+        assert task[language]["hints"][number - 1].strip() in capsys.readouterr().out
+    file = practice.my_file(task)
+    file.write_text(text_of(task, 0), encoding="utf-8")
+    practice.diff(task, file)
+    said = capsys.readouterr().out
+    assert "+        x = x + self.sa(x)" in said and '"""BabyGPT' not in said
+
+
+@pytest.mark.slow
+def test_mine_runs_the_tests_of_that_version_on_the_readers_file(tmp_path):
+    """As pytest --mine v7=FILE, for whoever wants to see the tests themselves."""
+    file = tmp_path / "mine.py"
+    file.write_text(text_of(read_task("v7"), 2), encoding="utf-8")
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--mine=v7={file}"]
+    tests = str(ROOT / "tests" / "test_02_step_by_step.py")
+    done = subprocess.run([*argv, tests], cwd=ROOT, capture_output=True, text=True)
+    assert "FAILED tests/test_02_step_by_step.py::test_v7_adds_what" in done.stdout
+    assert re.search(r"2 failed, 1 passed, \d\d deselected", done.stdout), done.stdout
+
+
+def test_trained_it_is_compared_with_the_recorded_runs(monkeypatch, capsys):
+    monkeypatch.setattr(say, "language", "en", raising=False)
+    file, task = Path("quick.py"), read_task("v7")
+    for loss, word in ((4.75, "As it should be"), (5.6, "learns less"), (1.2, "Too good")):
+        file.write_text(f"print('step  1600: train loss 4.7, val loss {loss:.4f}')")
+        assert practice.train(task, file) is (word == "As it should be")
+        said = capsys.readouterr().out
+        assert word in said and f"yours {loss:.3f}" in said
+
+
+def test_the_records_to_compare_with_are_those_of_the_version():
+    assert {r["version"] for r in practice.records_of(9)} == {9}
+    assert {r["version"] for r in practice.records_of(15)} == {14}  # it trains as v14 does

@@ -1,0 +1,200 @@
+"""Write a step yourself, and be told whether it is right. 自己写一步，看写得对不对。
+
+    python tools/practice.py                       # the tasks
+    python tools/practice.py v7                    # writes my_v7.py: v6 with the task on top
+    python tools/practice.py v7 my_v7.py           # checks it
+    python tools/practice.py v7 --hint 2           # the second of three hints
+    python tools/practice.py v7 my_v7.py --diff    # beside the reference
+    python tools/practice.py v7 my_v7.py --train   # trains it, as the recorded runs were
+
+A task is a file of tools/tasks/: its text, its hints, the tests that decide, and wrong turns.
+"""
+
+import difflib
+import hashlib
+import locale
+import os
+import re
+import subprocess
+import sys
+from argparse import ArgumentParser
+from argparse import RawDescriptionHelpFormatter as Raw
+from pathlib import Path
+from textwrap import shorten
+
+from steps import ROOT, tomllib
+from task import LIMIT, TASKS, body, judged, problem_of, read_task, records_of, task_names
+
+WORDS = tomllib.loads((TASKS / "words.toml").read_text(encoding="utf-8"))
+PASSED = Path(".practice")  # in the reader's folder: the hashes of the files that have passed
+LANGUAGES = ("en", "zh-CN")
+MARGIN = 0.03  # of another machine
+
+
+def system_language():
+    names = (os.environ.get("LC_ALL"), os.environ.get("LANG"), locale.getlocale()[0])
+    chosen = next((name.lower() for name in names if name), "")
+    return "zh-CN" if chosen.startswith(("zh", "chinese")) else "en"
+
+
+def say(word, **values):
+    return WORDS[word][LANGUAGES.index(say.language)].format(**values)
+
+
+def command(*words):
+    return " ".join(["python", Path(sys.argv[0]).as_posix(), *words])
+
+
+def my_file(task):
+    return Path(f"my_{task['name'].replace('.', '_')}.py")
+
+
+def stamp(file):
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def idea(task):
+    return task[say.language].get("idea") or task["idea" if say.language == "en" else "idea_zh"]
+
+
+def list_tasks():
+    """Print the tasks, and how far the reader's files are."""
+    passed = PASSED.read_text().split() if PASSED.exists() else []
+    print(say("tasks"))
+    for task in map(read_task, task_names()):
+        file = my_file(task)
+        is_right = file.exists() and stamp(file) in passed
+        mark = "✓" if is_right else "○" if file.exists() else "·"
+        print(f"{mark} {task['name']:5} {idea(task)}{f'  ({file})' if file.exists() else ''}")
+    print(say("how", start=command("v7"), check=command("v7", "my_v7.py")))
+
+
+def write_start(task):
+    """Write the file to begin with, in the current folder, and say what to do next."""
+    file, name = my_file(task), task["name"]
+    commands = {"check": command(name, str(file)), "hint": command(name, "--hint")}
+    try:
+        with file.open("x", encoding="utf-8", newline="\n") as out:
+            text = f"{name}: {idea(task)}.\n\n{task[say.language]['task'].strip()}\n"
+            out.write(f'"""{text}\n{say("commands", **commands)}\n"""\n{body(task["base"])}')
+    except FileExistsError:
+        sys.exit(say("exists", file=file, **commands))
+    print(f"{text}\n{say('written', file=file, **commands)}")
+
+
+def finding(line):
+    """Say what was found, in the reader's language."""
+    if "lacks" in line:
+        told = [say(kind, what=what) for kind, what in line["lacks"]]
+        return "\n".join(told[:5] + (["…"] if told[5:] else []))
+    text, error = line["text"].strip(), line["error"]
+    if error in ("limit", "ended"):
+        return say(error, text=text)
+    first = text.splitlines()[0] if text else error
+    if " | " in first:  # found() in tests/conftest.py says it in both languages
+        return first.split(" | ")[LANGUAGES.index(say.language)].removeprefix("AssertionError: ")
+    if "line" in line:
+        where = {"line": line["line"], "code": line["code"]}
+        return say("crash", error=shorten(f"{error}: {first}", 200), **where)
+    if match := re.search(r"Greatest absolute difference: ([\d.e+-]+|nan|inf)", text):
+        return say("differs", by=match[1])
+    if match := re.search(r"'shape' do not match: .*?\((.*?)\) != .*?\((.*?)\)", text):
+        return say("shapes", found=match[1], wanted=match[2])
+    return "" if error == "AssertionError" else shorten(f"{error}: {first}", 200)
+
+
+def check(task, file, limit=LIMIT):
+    """Print one line a property, and what is wrong with the first that fails. Return whether all
+    hold."""
+    print(say("checking", file=file, name=task["name"], idea=idea(task)) + "\n")
+    problem = problem_of(file)
+    lines = [{"failed": "import"}] if problem else judged(task, file, limit)
+    zh = "zh" if say.language == "zh-CN" else "en"
+    texts = {line["says"]: line[zh] for line in lines if "says" in line}
+    texts |= {"import": say("import"), "names": say("names")}
+    failed = next((line for line in lines if "failed" in line), None)
+    order = ["import", *task["properties"]]
+    at = order.index(failed["failed"]) if failed else len(order)
+    print("\n".join(f"✓ {texts[name]}" for name in order[:at]), end="\n" if at else "")
+    if not failed:
+        with PASSED.open("a") as passed:
+            print(stamp(file), file=passed)
+        print("\n" + say("right", diff=command(task["name"], str(file), "--diff")))
+        return True
+    print(f"✗ {texts[order[at]]}")
+    told = [say(problem[0], **problem[1]) if problem else finding(failed)]
+    turns = next((line["turns"] for line in lines if "turns" in line), [])
+    told += [task["wrong"][number][zh].strip() for number in turns]
+    print("\n".join(f"    {line}" for line in "\n".join(told).splitlines() if line))
+    print("".join(f"· {texts[name]}\n" for name in order[at + 1 :] if name in texts and at), end="")
+    page = Path("docs", say.language, task["page"]).as_posix()
+    print("\n" + say("read on", page=page, hint=command(task["name"], "--hint")))
+    return False
+
+
+def hint(task, number):
+    print(f"{say('hint', number=number)}: {task[say.language]['hints'][number - 1].strip()}")
+
+
+def diff(task, file):
+    """Print what differs from the reference, docstrings aside."""
+    if (problem := problem_of(file)) and problem[0] == "syntax":
+        sys.exit(say("syntax", **problem[1]))
+    texts = [body(text).splitlines() for text in (file.read_text("utf-8"), task["reference"])]
+    lines = difflib.unified_diff(*texts, str(file), say("reference"), n=2, lineterm="")
+    print("\n".join(lines) or say("no difference"))
+
+
+def train(task, file):
+    """Train the file as the recorded runs of its version were, and compare the last val loss."""
+    records = records_of(task["version"])
+    losses = [record["curve"][-1]["val_loss"] for record in records]
+    low, high = min(losses), max(losses)
+    flags = [*records[0]["flags"], "--device", "cpu", "--max_new_tokens", "0"]
+    flags += ["--seed", str(records[0]["seed"]), "--data_path", str(ROOT / "data" / "ci.txt")]
+    if task["version"] > 11:
+        flags += ["--wandb_mode", "disabled"]
+    print(say("training", steps=records[0]["curve"][-1]["step"]))
+    argv = [sys.executable, "-u", str(file), *flags]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, encoding="utf-8") as process:
+        found = None
+        for line in process.stdout:
+            print(f"    {line}", end="")
+            found = re.search(r"val loss ([\d.]+)$", line.strip()) or found
+    if process.returncode or not found:
+        sys.exit(say("no loss"))
+    loss = float(found[1])
+    is_close = low - MARGIN <= loss <= high + MARGIN
+    word = "in range" if is_close else "too low" if loss < low else "too high"
+    print(say(word, loss=f"{loss:.3f}", low=f"{low:.3f}", high=f"{high:.3f}"))
+    return is_close
+
+
+def main(argv=None):
+    parser = ArgumentParser(description=__doc__, formatter_class=Raw)
+    parser.add_argument("task", nargs="?", help="v1 to v10, v13 to v15; v3.1, v3.2, v3.3")
+    parser.add_argument("file", nargs="?", type=Path, help="your file")
+    parser.add_argument("--lang", choices=LANGUAGES, default=system_language())
+    parser.add_argument("--hint", nargs="?", type=int, const=1, choices=(1, 2, 3))
+    parser.add_argument("--diff", action="store_true", help="your file beside the reference")
+    parser.add_argument("--train", action="store_true", help="a run as the recorded ones")
+    args = parser.parse_args(argv)
+    say.language = args.lang
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(encoding="utf-8")  # on Windows; in pipes
+    if args.task is None:
+        return list_tasks()
+    task = read_task(args.task)
+    if args.hint:
+        return hint(task, args.hint)
+    if args.file is None and not (args.diff or args.train):
+        return write_start(task)
+    file = args.file or my_file(task)
+    if not file.is_file():
+        sys.exit(say("no file", file=file, start=command(task["name"])))
+    does = diff if args.diff else train if args.train else check
+    sys.exit(1 if does(task, file) is False else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""The tasks of practice: a file of tasks/ each, with the texts of the scripts that it is about."""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from steps import ROOT, base_of, find_step, read_script, tomllib
+
+TASKS = Path(__file__).with_name("tasks")
+LIMIT = 90  # seconds for a check, which takes a few; whatever needs longer is stopped
+RUNS = ("ladder", "laptop", "fused", "rotary")  # of a minute or so each
+
+
+def task_names():
+    """Return the names of the tasks in their order: v1, v2, v3.1, v3.2, v3.3, v3, …"""
+    names = [path.stem for path in TASKS.glob("v*.toml")]
+    return sorted(names, key=lambda name: [*map(int, re.findall(r"\d+", name)), 99])
+
+
+def read_task(name):
+    """Return all about a task: its file of tools/tasks/, and the texts of its scripts."""
+    if name not in task_names():
+        sys.exit(f"error: {name}: no task / 没有这个练习: {' '.join(task_names())}")
+    task = {"name": name, **tomllib.loads((TASKS / f"{name}.toml").read_text(encoding="utf-8"))}
+    step = find_step(name.partition(".")[0])
+    task |= {"version": step.version, "page": f"v{step.version:02}.md"}
+    if "reference" in task:  # a step on the way to v3: a few lines
+        task["reference"] = (TASKS / task["reference"]).read_text(encoding="utf-8")
+    else:
+        task |= {"reference": read_script(step), "idea": step.idea, "idea_zh": step.idea_zh}
+    blank = edited(task["reference"], task.get("blank", []))
+    task["base"] = blank if "blank" in task else read_script(base_of(step))
+    task["needs"] = [n for n in defined(task["base"]) if n in defined(task["reference"])]
+    return task
+
+
+def edited(text, edits):
+    """Return a text with each [old, new] of it replaced."""
+    for old, new in edits:
+        if text.count(old) != 1:
+            raise ValueError(f"has {text.count(old)} times what is to be edited: {old}")
+        text = text.replace(old, new)
+    return text
+
+
+def defined(source):
+    return re.findall(r"^(?:class|def) (\w+)", source, flags=re.M)
+
+
+def body(source):
+    """Return a script below its docstring."""
+    first = ast.parse(source).body[0]
+    has_docstring = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    return "".join(source.splitlines(True)[first.end_lineno if has_docstring else 0 :])
+
+
+def syllabus():
+    """Return {test: file} of the syllabus."""
+    files = {path: path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py")}
+    return {n: path for path, text in files.items() for n in defined(text) if n[:5] == "test_"}
+
+
+def problem_of(file):
+    """Return what keeps a file from being imported, as a word of words.toml and its values."""
+    try:
+        nodes = ast.parse(file.read_bytes(), file.name).body
+    except (SyntaxError, ValueError) as error:
+        line = (getattr(error, "text", "") or "").strip()
+        return "syntax", {"error": error, "code": line}
+    for node in nodes:
+        is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if isinstance(node, (ast.Expr, ast.For, ast.While, ast.With)) and not is_text:
+            return "runs", {"line": node.lineno, "code": ast.unparse(node).split("\n")[0]}
+    return None
+
+
+def judged(task, file, limit=LIMIT):
+    """Return the lines that examine.py writes about a file, up to the limit in seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.jsonl"
+        argv = [sys.executable, Path(__file__).with_name("examine.py"), task["name"], file, report]
+        env = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"}
+        try:
+            ended = subprocess.run(
+                argv, timeout=limit, env=env, capture_output=True, text=True, errors="replace"
+            )
+        except subprocess.TimeoutExpired:
+            ended = None
+        text = report.read_text(encoding="utf-8") if report.exists() else ""
+        lines = [json.loads(line) for line in text.splitlines()]
+        if not any(line.get("done") or "failed" in line for line in lines):
+            started = [line["start"] for line in lines if "start" in line] or ["import"]
+            why = (ended.stdout + ended.stderr)[-2000:] if ended else ""
+            lines.append({"failed": started[-1], "error": "ended" if ended else "limit"})
+            lines[-1] |= {"text": why or str(limit)}
+        return lines
+
+
+def records_of(version):
+    """Return the shortest recorded runs of a version, or of the one before, which learns alike."""
+    found = []
+    for path in (ROOT / "docs" / "records").glob("*.jsonl"):
+        for record in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+            if record.get("version") == version and record.get("run") in RUNS:
+                found.append(record)
+    return found or records_of(base_of(find_step(version)).version)
