@@ -14,7 +14,10 @@ from runs import samples_of
 def test_a_sample_continues_its_prompt(gpt, device):
     model, prompt = new_model(gpt, device), random_ids(3, 5, device=device)
     sample = model.generate(prompt, 20)
-    assert sample.shape == (3, 25)
+    length = sample.shape[1]
+    assert sample.shape == (3, 25), found(
+        f"5 characters and 20 new ones make {length}", f"5 个字符加 20 个新的，得到 {length} 个"
+    )
     assert torch.equal(sample[:, :5], prompt)
     assert 0 <= sample.min() and sample.max() < VOCAB
     assert torch.equal(model.generate(prompt, 0), prompt)
@@ -40,7 +43,11 @@ def test_characters_are_drawn_by_the_softmax_of_the_last_position(gpt, device):
     drawn = model.generate(random_ids(n, 3, device=device, vocab_size=6), 2)[:, 3:].cpu()
     for column in drawn.T:
         counts = torch.bincount(column, minlength=6)
-        assert ((counts - n * chances) ** 2 / (n * chances)).sum() < 20.5
+        ours, theirs = ([round(100 * p.item()) for p in x] for x in (counts / n, chances))
+        assert ((counts - n * chances) ** 2 / (n * chances)).sum() < 20.5, found(
+            f"drawn, in percent: {ours}, by softmax: {theirs} (is the model called as self(ids)?)",
+            f"抽到的百分比：{ours}，按 softmax：{theirs}（调用模型用的是 self(ids) 吗？）",
+        )
 
 
 @says(

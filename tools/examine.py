@@ -150,8 +150,9 @@ def wrong_turns(task, module, most=2):
 
 def readable(name, sizes):
     """Return a weight with its size as a reader of Config would say it."""
-    size = re.sub(r"\d+", lambda n: MEANING.get(int(n[0]), n[0]), sizes[name])
-    return f"{name} {size}" if "Dropout" not in size else f"{name} = nn.Dropout(dropout)"
+    size = re.sub(r"\b\d+\b", lambda n: MEANING.get(int(n[0]), n[0]), sizes[name])
+    size = size.replace(f"nn.Dropout({SIZES['dropout']})", "nn.Dropout(dropout)")
+    return f"{name} {size}" if "Dropout" not in size else f"{name} = {size}"
 
 
 def names(task, module):
