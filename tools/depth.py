@@ -35,10 +35,12 @@ def signal(script, model, config, ids):
             watch(f"block {i + 1}", block)
         model(x, y)[1].backward()
     model.zero_grad()
-    return [
-        (name, *(float(f"{n:.3g}") for n in (x.std(dim=1).mean(), x.grad.square().mean().sqrt())))
-        for name, x in found
-    ]
+    rows = []
+    for name, x in found:
+        gradient = torch.zeros(1) if x.grad is None else x.grad  # None: the loss does not use it
+        numbers = x.std(dim=1).mean(), gradient.square().mean().sqrt()
+        rows.append((name, *(float(f"{n:.3g}") for n in numbers)))
+    return rows
 
 
 @torch.no_grad()
