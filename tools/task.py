@@ -85,6 +85,7 @@ def judged(task, file, limit=LIMIT):
         report = Path(folder) / "report.jsonl"
         argv = [sys.executable, Path(__file__).with_name("examine.py"), task["name"], file, report]
         env = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"}
+        env["OMP_NUM_THREADS"] = "1"  # the models are tiny: a second thread only waits
         try:
             ended = subprocess.run(
                 argv, timeout=limit, env=env, capture_output=True, text=True, errors="replace"
