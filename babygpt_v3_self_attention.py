@@ -7,7 +7,7 @@ Why: up to v2 a character is predicted from one character alone. Attention is th
 GPT in which positions exchange anything: here the earlier characters begin to count.
 
 Run:    python babygpt_v3_self_attention.py
-Expect: val loss 5.02 (5.01 to 5.02) after 1600 steps, seeds 1337 to 1339
+Expect: val loss 5.02 (5.01 to 5.03) after 1600 steps, seeds 1337 to 1339
 Next:   git diff --no-index babygpt_v3_self_attention.py babygpt_v4_multihead_attention.py
 """
 

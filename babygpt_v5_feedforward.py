@@ -7,7 +7,7 @@ Why: attention only mixes what is there, by weighted sums. The feed-forward netw
 position compute something new from what it has gathered.
 
 Run:    python babygpt_v5_feedforward.py
-Expect: val loss 4.90 (4.88 to 4.91) after 1600 steps, seeds 1337 to 1339
+Expect: val loss 4.90 (4.90 to 4.91) after 1600 steps, seeds 1337 to 1339
 Next:   git diff --no-index babygpt_v5_feedforward.py babygpt_v6_block.py
 """
 

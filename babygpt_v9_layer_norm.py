@@ -7,7 +7,7 @@ Why: whatever the sum has become, each layer now reads vectors of mean 0 and var
 the sum as in the Transformer of 2017: so the direct path of v7 stays free.
 
 Run:    python babygpt_v9_layer_norm.py
-Expect: val loss 4.66 (4.65 to 4.67) after 1600 steps, seeds 1337 to 1339
+Expect: val loss 4.66 (4.66 to 4.67) after 1600 steps, seeds 1337 to 1339
 Next:   git diff --no-index babygpt_v9_layer_norm.py babygpt_v10_dropout.py
 """
 
