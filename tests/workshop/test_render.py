@@ -224,7 +224,7 @@ def test_the_speed_table_shows_medians_and_their_ratios(found):
 def copy(tmp_path, found):
     """A copy of all that is rendered, as render.py writes it."""
     for folder in ("docs", "beyond", "data"):
-        ignored = shutil.ignore_patterns("ci.txt", "*.pt", "weights", "__pycache__")
+        ignored = shutil.ignore_patterns("ci.txt", "__pycache__")
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
     for path in ROOT.glob("*.md"):
         shutil.copy(path, tmp_path)
