@@ -1,16 +1,17 @@
-"""BabyGPT v15: a key-value cache.
+"""BabyGPT v18: how the next character is chosen.
 
-Same as v14, except that sampling keeps the keys and values of the characters that it has: until the
-window is full, a new character costs one position instead of all of them. Training is as before.
+Same as v15 (v16 and v17 make training fast), except that a sample may be drawn in other ways than
+by the model's own probabilities: --temperature makes the likely characters likelier or less so,
+--top_k leaves only the likeliest. Characters are printed as they are drawn, and a poem ends where
+the text has a blank line (--stop). At temperature 1, with no top_k and no stop, it is v15.
 
-Why: in a causal model nothing that comes later changes an earlier key or value, so computing them
-again for every character is wasted. Nearly every program that runs such a model has this cache.
+Why: the model says how likely each character is, not which one to take. Whoever uses a model turns
+these knobs; no weight changes.
 
-Run:    python beyond/babygpt_v15_kv_cache.py
+Run:    python beyond/babygpt_v18_sampling.py
 Laptop: add --block_size 64 --n_embed 128 --n_head 4 --n_layer 4 --batch_size 32 --max_iters 1000
             --learning_rate 6e-3 --dropout 0
-Sample: add --sample data/babygpt_evening.pt --prompts "浣溪沙 苏轼"
-Next:   beyond/babygpt_v16_mixed_precision.py
+Sample: add --sample data/babygpt_evening.pt --prompts "浣溪沙 苏轼" --temperature 0.8
 """
 
 import math
@@ -25,7 +26,7 @@ import torch
 import torch.nn as nn
 import tyro
 import wandb
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR
@@ -40,6 +41,9 @@ class Config:
     train_ratio: PositiveFloat = 0.9  # part to train on, below 1; the rest, val, is to test on
     prompts: tuple[str, ...] = ("春江", "往事")  # texts to continue
     max_new_tokens: NonNegativeInt = 100  # characters to add to each prompt
+    temperature: NonNegativeFloat = 1.0  # below 1: the likely become likelier; 0: the likeliest
+    top_k: NonNegativeInt = 0  # draw from so many of the likeliest characters; 0: from all
+    stop: str = "\n\n"  # a sample ends here, at the blank line after a poem; empty: it goes on
     device: Literal["cpu", "cuda", "mps"] = "cuda" if torch.cuda.is_available() else "cpu"  # where
     seed: NonNegativeInt = 1337  # same seed, same machine: same run
     max_iters: NonNegativeInt = 5000  # training steps
@@ -209,8 +213,8 @@ class BabyGPT(nn.Module):
         return logits, loss
 
     @torch.no_grad()  # no gradients: they are for training only, and take time and memory
-    def generate(self, ids, max_new_tokens):
-        """Return ids (B, T), of any length T, continued by sampling to (B, T + max_new_tokens)."""
+    def stream(self, ids, max_new_tokens, temperature=1.0, top_k=0):
+        """Yield ids (B, T), of any length T, again and again, a sampled character longer each."""
         caches = None
         for _ in range(max_new_tokens):
             new = ids[:, -1:]  # (B, 1), all that the caches lack
@@ -220,10 +224,17 @@ class BabyGPT(nn.Module):
             if caches is None or ids.shape[1] > self.block_size:
                 caches, new = [Cache() for _ in self.blocks], ids[:, -self.block_size :]
             logits, _ = self(new, caches=caches)  # (B, length of new, vocab_size)
-            probs = F.softmax(logits[:, -1], dim=-1)  # (B, vocab_size), of the last position
+            if top_k:  # all below the k-th largest get probability 0
+                least = logits.topk(min(top_k, logits.shape[-1])).values[..., -1:]
+                logits = logits.masked_fill(logits < least, -math.inf)
+            probs = F.softmax(logits[:, -1] / max(temperature, 1e-6), dim=-1)  # (B, vocab_size)
             next_id = torch.multinomial(probs, num_samples=1)  # (B, 1), drawn by probability
             ids = torch.cat([ids, next_id], dim=1)  # (B, T + 1)
-        return ids
+            yield ids
+
+    def generate(self, ids, max_new_tokens, temperature=1.0, top_k=0):
+        """Return the last of these: (B, T + max_new_tokens)."""
+        return [ids, *self.stream(ids, max_new_tokens, temperature, top_k)][-1]
 
 
 @torch.no_grad()
@@ -325,8 +336,13 @@ def sample(model, tokenizer, config):
     torch.manual_seed(config.seed)  # the samples depend on the model, not on what ran before
     for prompt in config.prompts:
         ids = torch.tensor([tokenizer.encode(prompt)], device=config.device)  # (1, T)
-        ids = model.generate(ids, config.max_new_tokens)  # (1, T + max_new_tokens)
-        print(f"\n{tokenizer.decode(ids[0].tolist())}")
+        print(f"\n{prompt}", end="", flush=True)  # flush: now, not when the line is full
+        for longer in model.stream(ids, config.max_new_tokens, config.temperature, config.top_k):
+            text = tokenizer.decode(longer[0].tolist())
+            if config.stop and text.endswith(config.stop):
+                break
+            print(text[-1], end="", flush=True)
+        print()
 
 
 def main(argv=None):

@@ -81,20 +81,20 @@ def test_the_samples_of_a_run_come_from_eval_mode_without_gradients_and_from_the
     gpt, run, monkeypatch
 ):
     """In training mode dropout would be on, which is a known bug of scripts like these."""
-    modes, states, generate = [], [], gpt.BabyGPT.generate
+    seen, modes, states = [], [], []
+    forward, multinomial = gpt.BabyGPT.forward, torch.multinomial
 
-    def spy(model, *args):
+    def watched(model, *args, **kwargs):
+        seen[:] = [mode_of(model)]
+        return forward(model, *args, **kwargs)
+
+    def spy(probs, **kwargs):
         states.append(torch.get_rng_state())
-        hook = model.register_forward_hook(
-            lambda *_: modes.append(
-                (torch.is_grad_enabled(), {m.training for m in model.modules()})
-            )
-        )
-        ids = generate(model, *args)
-        hook.remove()
-        return ids
+        modes.extend(seen)
+        return multinomial(probs, **kwargs)
 
-    monkeypatch.setattr(gpt.BabyGPT, "generate", spy)
+    monkeypatch.setattr(gpt.BabyGPT, "forward", watched)
+    monkeypatch.setattr(torch, "multinomial", spy)
     run(gpt, seed=7, max_iters=2)
     assert modes == [(False, {False})] * 24  # two prompts, twelve characters each
     torch.manual_seed(7)

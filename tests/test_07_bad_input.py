@@ -117,6 +117,8 @@ NOT_FINITE = [float("nan"), float("inf")]
 BAD_VALUES = {
     "train_ratio": [0, -0.1, *NOT_FINITE],
     "max_new_tokens": [-1],
+    "temperature": [-0.1, *NOT_FINITE],
+    "top_k": [-1],
     "seed": [-1],
     "max_iters": [-1],
     "eval_interval": [0, -5],

@@ -2,9 +2,11 @@
 
 import contextlib
 import functools
+import io
 import itertools
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -413,3 +415,118 @@ def test_ctrl_c_ends_all_processes_and_the_best_model_is_in_its_file(tmp_path, c
     v17 = loaded(17)
     v17.load_checkpoint(folder / "model.pt", v17.Config(prompts=("天",), device="cpu"))
     assert files_below(folder) == ["model.pt"]
+
+
+# --- v18: how the next character is chosen
+
+
+def knows(model, chances):
+    """Let a model give these probabilities at every position, whatever it reads."""
+    logits = torch.tensor(chances).log() + 3  # softmax does not care about the 3
+
+    def known_logits(module, args, output):
+        return logits.expand_as(output[0]), None
+
+    model.register_forward_hook(known_logits)
+
+
+def test_v18_at_temperature_1_without_top_k_and_stop_is_v15_digit_for_digit(run):
+    outs = [without_checkpoint(run(loaded(v), stop="")) for v in (15, 18)]
+    assert outs[0] == outs[1] and "step" in outs[0]
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("top_k", [0, 1, 3, 6, 99])
+@versions(18)
+def test_characters_are_drawn_by_temperature_and_among_the_k_likeliest(gpt, temperature, top_k):
+    """Chi-square with 5 degrees of freedom at most: above 20.5 once in a thousand seeds."""
+    chances = torch.tensor([0.01, 0.4, 0.2, 0.1, 0.25, 0.04])
+    model, n = new_model(gpt, vocab_size=6), 5000
+    knows(model, chances.tolist())
+    drawn = model.generate(random_ids(n, 3, vocab_size=6), 2, temperature, top_k)[:, 3:]
+    wanted = chances ** (1 / temperature)
+    wanted[wanted.argsort(descending=True)[top_k or 6 :]] = 0
+    wanted = n * wanted / wanted.sum()
+    for column in drawn.T:
+        counts = torch.bincount(column, minlength=6)
+        assert counts[wanted == 0].sum() == 0
+        assert ((counts - wanted) ** 2 / wanted)[wanted > 0].sum() < 20.5
+
+
+@versions(18)
+def test_at_temperature_0_the_likeliest_character_comes(gpt, device):
+    """As with a top_k of 1, whatever the seed, past the window too."""
+    model, ids = new_model(gpt, device).eval(), random_ids(2, 3, device=device)
+    texts = [model.generate(ids, 2 * T, *how) for how in ((0.0,), (0.0, 5), (1.0, 1), (9.9, 1))]
+    assert all(torch.equal(text, texts[0]) for text in texts)
+    for end in range(3, 3 + 2 * T):
+        logits, _ = model(texts[0][:, max(0, end - T) : end])
+        assert torch.equal(logits[:, -1].argmax(dim=-1), texts[0][:, end])
+
+
+@versions(18)
+def test_a_stream_is_one_character_longer_each_time_and_leaves_gradients_on_between(gpt):
+    model, ids = new_model(gpt).eval(), random_ids(2, 3)
+    parts = []
+    for part in model.stream(ids, 5):
+        assert torch.is_grad_enabled() and not part.requires_grad
+        parts.append(part)
+    torch.manual_seed(0)
+    random_ids(2, 3)  # as above
+    assert [part.shape[1] for part in parts] == [4, 5, 6, 7, 8]
+    assert all(torch.equal(part, parts[-1][:, : part.shape[1]]) for part in parts)
+
+
+class Watched(io.StringIO):
+    """Notes what it is told, and when it is told to pass it on."""
+
+    def __init__(self, events):
+        super().__init__()
+        self.events, self.flushed = events, 0
+
+    def flush(self):
+        self.events.append(self.getvalue()[self.flushed :])
+        self.flushed = len(self.getvalue())
+
+
+@versions(18)
+def test_a_character_is_on_the_screen_before_the_next_is_drawn(gpt, monkeypatch):
+    events, multinomial = [], torch.multinomial
+
+    def noted(probs, **kwargs):
+        events.append("drawn")
+        return multinomial(probs, **kwargs)
+
+    monkeypatch.setattr(torch, "multinomial", noted)
+    monkeypatch.setattr(sys, "stdout", Watched(events))
+    config = small(gpt, max_new_tokens=3, prompts=("天地",))
+    gpt.sample(new_model(gpt), gpt.Tokenizer(TEXT), config)
+    assert events[:1] == ["\n天地"] and events[1::2] == ["drawn"] * 3
+    assert all(len(char) == 1 for char in events[2::2])
+
+
+@pytest.mark.parametrize(
+    "stop, comes, shown",
+    [
+        ("\n\n", "花开。\n\n春", "\n春\n花开。\n\n"),
+        ("\n\n", "\n春", "\n春\n\n"),  # the end of the prompt counts
+        ("花开", "花开。\n\n春", "\n春\n花\n"),
+        ("开花", "花开。\n\n春", "\n春\n花开。\n\n春\n"),
+        ("", "花开。\n\n春", "\n春\n花开。\n\n春\n"),
+    ],
+)
+@versions(18)
+def test_a_sample_ends_at_its_stop_and_the_next_prompt_has_its_turn(
+    gpt, stop, comes, shown, monkeypatch, capsys
+):
+    """What completes the stop is not printed."""
+    tokenizer = gpt.Tokenizer("春花开。\n")
+
+    def stream(model, ids, max_new_tokens, *how):
+        for end in range(max_new_tokens):
+            yield torch.cat([ids, torch.tensor([tokenizer.encode(comes[: end + 1])])], dim=1)
+
+    monkeypatch.setattr(gpt.BabyGPT, "stream", stream)
+    config = small(gpt, stop=stop, max_new_tokens=len(comes), prompts=("春\n", "春\n"))
+    gpt.sample(new_model(gpt), tokenizer, config)
+    assert capsys.readouterr().out == 2 * shown

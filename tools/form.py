@@ -81,40 +81,53 @@ def read(model, tokenizer, poems, context, device):
     return {"context": context, "loss": round(loss, 4), "line_ends": round(f1, 4)}
 
 
-def write(model, tokenizer, tune, n, longest, device):
-    """Return n sampled poems to a tune: what follows the title, and whether it came to an end."""
+def write(model, tokenizer, tune, n, longest, device, *how):
+    """Return n sampled poems to a tune: what follows the title, and whether it came to an end.
+
+    how: what generate() takes more in some versions
+    """
     title = f"\n{tune} {AUTHOR}\n"
     ids = torch.tensor([tokenizer.encode(title)] * n, device=device)
-    texts = map(tokenizer.decode, model.generate(ids, longest + 2).tolist())
+    texts = map(tokenizer.decode, model.generate(ids, longest + 2, *how).tolist())
     parts = [text[len(title) :].partition("\n\n") for text in texts]
     return [(body, bool(end)) for body, end, _ in parts]
 
 
-def judge(script, model, tokenizer, config, n):
-    """Return the report: numbers, and n poems to each tune."""
+def judge_of(script, tokenizer, config):
+    """Return who judges poems by a text, its data and parts; exit if it is not the model's."""
     of_text, data, train, val = text_of(script, config)
     if of_text.chars != tokenizer.chars:
         sys.exit(f"error: --data_path {config.data_path}: not the text of this model")
+    rhymes = (ROOT / "data" / "rhymes.txt").read_text(encoding="utf-8")
+    return Judge(train, val, read_rhymes(rhymes)), data, train, val
+
+
+def judge(script, model, tokenizer, config, n):
+    """Return the report: numbers, and n poems to each tune."""
+    by, data, train, val = judge_of(script, tokenizer, config)
     _, val_loss = script.estimate_loss(model, data, config)
     model.eval()
     torch.manual_seed(config.seed)
     known, held_out = split_poems(f"\n\n{train}"), split_poems(val)
-    rhymes = (ROOT / "data" / "rhymes.txt").read_text(encoding="utf-8")
-    by = Judge(train, val, read_rhymes(rhymes))
     contexts = [n for n in CONTEXTS if n < config.block_size] + [config.block_size]
     scores = [read(model, tokenizer, held_out[:HELD_OUT], n, config.device) for n in contexts]
     perplexity = math.exp(min(val_loss, 700))  # what diverged would be too large a number
     report = {"perplexity": round(perplexity, 1), "line_ends": scores[-1]["line_ends"]}
     report |= {"held_out_poems": len(held_out[:HELD_OUT]), "contexts": scores}
-    report |= {"poems_to_each": n, "whole": {}}
-    poems = []
+    report |= judge_poems(by, model, tokenizer, config, n)
+    return report | {"beside": by.beside(known, held_out, config.seed)}
+
+
+def judge_poems(by, model, tokenizer, config, n):
+    """Return the part of the report that is about n sampled poems to each tune."""
+    how = [getattr(config, name) for name in ("temperature", "top_k") if hasattr(config, name)]
+    report, poems = {"poems_to_each": n, "whole": {}}, []
     for tune in tqdm(by.tunes, "whole poems", unit="tune", leave=False, disable=None):
-        written = write(model, tokenizer, tune, n, by.tunes[tune][1], config.device)
+        written = write(model, tokenizer, tune, n, by.tunes[tune][1], config.device, *how)
         keeps = [end and by.whole(tune, body) for body, end in written]
         report["whole"][tune] = sum(keeps)
         poems += [(i, tune, body, keeps[i]) for i, (body, _) in enumerate(written)]
     report |= by.report([poem[1:] for poem in poems])
-    report["beside"] = by.beside(known, held_out, config.seed)
     poems.sort(key=lambda poem: poem[0])  # the first to each tune, then the second to each, …
     report["poems"] = [
         {"tune": t, "whole": keeps, "body": body} for _, t, body, keeps in poems[:KEPT]

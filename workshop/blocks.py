@@ -56,6 +56,17 @@ def first_poems(records, words, step=None, name="", number=0):
     return "\n\n".join(parts)
 
 
+def sampled_poems(records, words, step=None):
+    """Return the first poem to the first tune, as each of these ways to choose wrote it."""
+    parts = []
+    for label, name in WAYS.items():
+        if not records.find(name):
+            continue
+        (poem, *_) = records.of(name)[0]["form"]["poems"]
+        parts.append(f"**{words.get(label, label)}** {poem['tune']}\n\n{block(poem['body'])}")
+    return "\n\n".join(parts)
+
+
 def links(records, words, step):
     """Return the line of links under the title of a step's page: the table knows the neighbours."""
     i = STEPS.index(step)
@@ -112,6 +123,16 @@ QUARTER = {"v7": "v7", "own_quarter": "own_quarter", "v8": "v8"}
 POST_NORM = {"v9": "v9", "post_norm": "post_norm_3e-3"}
 POST_NORM |= {"v9, 1e-2": "exercise_rate_1e-2.v9", "post_norm, 1e-2": "post_norm_1e-2"}
 LITTLE = {"v9": "little_text.v9", "v10": "little_text.v10", "v10, 0.4": "exercise_more_dropout"}
+TEMPERATURES = {"0": "likeliest"}
+TEMPERATURES |= {run.split("_")[1]: run for run in RUNS if run.startswith("temperature_")}
+TOPS = {run.split("_")[1]: run for run in RUNS if run.startswith("top_")} | {
+    "all": "temperature_1.0"
+}
+NUCLEUS = {"temperature 1": "temperature_1.0", "nucleus": "nucleus", "top 50": "top_50"}
+NUCLEUS |= {"temperature 0.8": "temperature_0.8"}
+WAYS = {"temperature 0": "likeliest", "temperature 0.8": "temperature_0.8"}
+WAYS |= {"temperature 1": "temperature_1.0", "temperature 1.2": "temperature_1.2"}
+SAMPLED = "whole pairs distinct verbatim rhyme"
 VERSES = "ends whole rhyme rhymed distinct pairs verbatim"
 BESIDE = ("rule", "forms", "real", "chance")  # what stands beside what models know of form
 
@@ -158,5 +179,11 @@ BLOCKS = {  # name: function of the records, the words and the step whose page i
     "rotary": comparison({"v13": "fused", "v14": "rotary"}, HOUR),
     "context": experiments.context_table,
     "context seen": experiments.seen_table,
+    "temperatures": comparison(
+        {**TEMPERATURES, "real": "real"}, SAMPLED, "temperature", precise=False
+    ),
+    "top k": comparison({**TOPS, "real": "real"}, SAMPLED, "top k", precise=False),
+    "nucleus": comparison(NUCLEUS, SAMPLED, precise=False),
+    "sampled poems": sampled_poems,
     "scale": comparison({"v11": "scale"}, "best step loss train ends whole time"),
 }

@@ -15,6 +15,7 @@ import contextlib
 import functools
 import io
 import json
+import math
 import multiprocessing
 import os
 import re
@@ -30,8 +31,8 @@ import records
 import torch
 from carry import git
 from machine import machine, seconds_of_others
-from records import RUNS, code_of, disturbed, sha256
-from steps import ROOT, STEPS, find_step, import_script, trained
+from records import RUNS, code_of, disturbed, model_of, sha256
+from steps import ROOT, STEPS, find_step, import_script, loaded, trained
 from tqdm import tqdm
 
 FIRST_SEED = 1337
@@ -117,6 +118,31 @@ def run_and_judge(step, argv, run, start):
     }
 
 
+def sample_and_judge(step, argv, run, start):
+    """Let a saved model write in this process, then judge its poems: nothing is trained."""
+    import form
+
+    date, others = now(), seconds_of_others()
+    os.chdir(ROOT)
+    script, printed = import_script(step, run.edit), io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        model, tokenizer, config = loaded(script, argv[argv.index("--sample") + 1], argv)
+    by, *_ = form.judge_of(script, tokenizer, config)
+    model.eval()
+    torch.manual_seed(config.seed)
+    report = form.judge_poems(by, model, tokenizer, config, run.poems)
+    others = None if others is None else round(max(0, seconds_of_others() - others), 1)
+    return {
+        "date": date,
+        **({"edit": run.edit} if run.edit else {}),
+        "output": printed.getvalue().rstrip("\n"),
+        "seconds": round(time.time() - start, 1),
+        "seconds_of_others": others,
+        "machine": machine("cuda" if "cuda" in argv else "cpu"),
+        "form": report,
+    }
+
+
 def commit():
     return git("rev-parse", "--short=12", "HEAD").strip()
 
@@ -142,13 +168,14 @@ def measure(step, seed, run):
         return counted()[step]
     argv = ["--seed", str(seed), *run.flags]
     command = " ".join(["python", step.file, *argv])
+    work = sample_and_judge if "--sample" in argv else run_and_judge
     spawn = multiprocessing.get_context("spawn")  # a fresh Python, as a reader starts one
     try:
         with ProcessPoolExecutor(1, mp_context=spawn) as pool:
             return {
                 "command": command,
                 "commit": commit(),
-                **pool.submit(run_and_judge, step, argv, run, time.time()).result(),
+                **pool.submit(work, step, argv, run, time.time()).result(),
             }
     except SystemExit as error:  # of the script: it has said why
         sys.exit(f"error: {command} failed: {error}")
@@ -164,6 +191,7 @@ def measure_all(name, seeds, most_tries=3):
         for version in run.versions:
             wanted = {"run": name, "version": version, "seed": seed, "flags": run.flags}
             wanted |= {"code": code_of(version), "data": sha256(TEXT)[:12]}
+            wanted |= {"model": model_of(run.flags)} if "--sample" in run.flags else {}
             alike = [r for r in done if wanted.items() <= r.items() and r.get("edit") == run.edit]
             todo += [] if alike else [wanted]
     for wanted in tqdm(todo, unit="run"):
@@ -175,7 +203,8 @@ def measure_all(name, seeds, most_tries=3):
         record = wanted | min(tries, key=lambda record: record["seconds_of_others"] or 0)
         record["tries"] = len(tries)
         records.write(run.file, record, ["run", "version", "seed"])
-        said = record.get("stopped") or f"val loss {record['curve'][-1]['val_loss']:.4f}"
+        loss = record["curve"][-1]["val_loss"] if "curve" in record else math.nan
+        said = record.get("stopped") or f"val loss {loss:.4f}"
         said += f", {record['seconds']:.0f} s, {len(tries)} tries"
         tqdm.write(f"{name} {record['version']} seed {record['seed']}: {said}")
 

@@ -74,6 +74,13 @@ def code_of(version):
     return count + code_hash(read_script(find_step("v1")), COUNT_TAKES)
 
 
+def model_of(flags):
+    """Return a hash of the saved model that a run samples from; None where it trains its own."""
+    if "--sample" not in flags:
+        return None
+    return (sha256(ROOT / flags[flags.index("--sample") + 1]) or "missing")[:12]
+
+
 def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
 
@@ -83,8 +90,10 @@ def stale(record):
     if "name" in record:  # of speed.py: it has the code of each version
         return any(code != code_of(version) for version, code in record["code"].items())
     run = RUNS.get(record["run"])
-    made = record["code"], record["flags"], record.get("edit")
-    return run is None or made != (code_of(record["version"]), run.flags, run.edit)
+    if run is None:
+        return True
+    made = record["code"], record["flags"], record.get("edit"), record.get("model")
+    return made != (code_of(record["version"]), run.flags, run.edit, model_of(run.flags))
 
 
 def disturbed(record):

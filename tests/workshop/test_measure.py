@@ -68,6 +68,26 @@ def test_a_run_is_recorded_as_printed_and_its_model_kept_and_judged_as_it_is_kep
     assert all(value.dtype == torch.float32 for value in model.state_dict().values())
 
 
+def test_a_run_that_samples_from_a_saved_model_trains_nothing_and_is_of_that_model(tiny, tmp_path):
+    text, file = tmp_path / "poems.txt", tmp_path / "saved.pt"
+    text.write_text("浣溪沙 苏轼\n春江花月，往事明月。\n\n" * 200, encoding="utf-8")
+    script = import_script(find_step("v18"))
+    tokenizer = script.Tokenizer(text.read_text(encoding="utf-8"))
+    config = small(script, data_path=text, checkpoint_path=file)
+    model = new_model(script, vocab_size=len(tokenizer.chars))
+    script.save_checkpoint(model, tokenizer, config, 1.0)
+    tiny([18], f"--sample {file} --data_path {text} --device cpu --temperature 0", poems=2, seeds=1)
+    for _ in range(2):
+        measure.main(["tiny"])
+        (record,) = read_lines("tiny")
+    assert "curve" not in record and record["form"]["poems_to_each"] == 2
+    first, second = (poem["body"] for poem in record["form"]["poems"])
+    assert first == second  # each is the likeliest
+    assert record["model"] == records.sha256(file)[:12] and not records.stale(record)
+    file.write_bytes(b"another model")
+    assert records.stale(record)
+
+
 @pytest.mark.parametrize("version", ["v4", "v15"])
 def test_the_model_that_is_judged_is_the_one_in_half_precision(version, tmp_path):
     script = import_script(find_step(version))
