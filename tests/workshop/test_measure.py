@@ -73,7 +73,7 @@ def test_a_run_that_samples_from_a_saved_model_trains_nothing_and_is_of_that_mod
     text.write_text("浣溪沙 苏轼\n春江花月，往事明月。\n\n" * 200, encoding="utf-8")
     script = import_script(find_step("v18"))
     tokenizer = script.Tokenizer(text.read_text(encoding="utf-8"))
-    config = small(script, data_path=text, checkpoint_path=file)
+    config = small(script, data_path=text, checkpoint_path=str(file))
     model = new_model(script, vocab_size=len(tokenizer.chars))
     script.save_checkpoint(model, tokenizer, config, 1.0)
     tiny([18], f"--sample {file} --data_path {text} --device cpu --temperature 0", poems=2, seeds=1)
