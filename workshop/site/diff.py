@@ -1,57 +1,88 @@
 """The code of a step for its page: its lines in colours, what changed marked, the rest folded."""
 
 import difflib
+import html
 import itertools
 import re
 import sys
 
 import pygments
-from pygments.formatters import HtmlFormatter
+from comments import in_chinese
 from pygments.lexers import PythonLexer
-from rules import split_docstring
+from rules import sections, split_docstring
 from steps import base_of, read_script
 
-PIECE = re.compile(r"<[^>]+>|&#?\w+;|\w+|\s+|.")  # a tag of HTML, or a word
 CONTEXT, FEW = 3, 5  # lines around what changed; so few are not worth a fold
+WORD = re.compile(r"\w+|\s+|.")
+LEXER = PythonLexer(stripnl=False, ensurenl=False)
 
 
-def diff(step, notes=()):
-    """Return [{folded, names, rows}] of a version beside its base, in the order of a unified diff.
+def rows_of(step, chinese=False):
+    """Return the lines of a version and those that it lost, in the order of a unified diff.
 
-    A row is {tag, number, text, html, notes}: a span stayed, an ins is new, a del is gone; of v1,
-    nothing is either. notes are [(code, HTML)], each for the first new line that has its code.
+    A row is {tag, number, text, html, section, new}: a span stayed, an ins is new, a del is gone;
+    of v1, nothing is either, but the model alone is new. In Chinese, comments are, too.
     """
-    rows = list(rows_of(step))
-    changed = [i for i, row in enumerate(rows) if row["tag"] != "span" or not base_of(step)]
-    for code, html in notes:
-        new = (rows[i] for i in changed if rows[i]["tag"] != "del" and code in rows[i]["text"])
-        row = next(new, None) or sys.exit(f"error: page of {step.name}: no new line has {code!r}")
-        row["notes"].append(html)
-    near = {j for i in changed for j in range(i - CONTEXT, i + CONTEXT + 1)}
+    base, rows = base_of(step), []
+    old, new = (body(s) for s in (base, step))
+    names = [name for name, lines in sections(read_script(step)).items() for _ in lines]
+    top = 1 + len(read_script(step).splitlines()) - len(new)
+    old_pieces, new_pieces = (pieces(lines, chinese) for lines in (old, new))
+    first = "\n".join(new).partition("    @torch.no_grad")[0].count("\n")  # v1: where sampling begins
+
+    def add(tag, i, lines, parts):
+        is_new = tag != "span" if base else names[i] == "BabyGPT" and i < first
+        number, section = ("", "") if tag == "del" else (top + i, names[i])
+        row = {"tag": tag, "number": number, "text": lines[i], "html": as_html(parts[i])}
+        rows.append({**row, "section": section, "new": is_new})
+
+    for kind, i1, i2, j1, j2 in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        for j in range(j1, j2) if kind == "replace" else ():
+            for like in difflib.get_close_matches(new[j], old[i1:i2], 1, 0.7):
+                i = old.index(like, i1)
+                old_pieces[i], new_pieces[j] = mark_changes(old_pieces[i], new_pieces[j])
+        for i in range(i1, i2) if kind != "equal" else ():
+            add("del", i, old, old_pieces)
+        for j in range(j1, j2):
+            add("span" if kind == "equal" or not base else "ins", j, new, new_pieces)
+    return rows
+
+
+def fold(rows, by_section=False):
+    """Return [{folded, names, rows}]: what is new with the lines around it, and what is not."""
+    new = [i for i, row in enumerate(rows) if row["new"]]
+    around = 0 if by_section else CONTEXT
+    near = {j for i in new for j in range(i - around, i + around + 1)}
+    runs = [(i in near, by_section and i not in near and row["section"]) for i, row in enumerate(rows)]
     parts = []
-    for is_near, run in itertools.groupby(range(len(rows)), near.__contains__):
+    for (is_near, _), run in itertools.groupby(range(len(rows)), runs.__getitem__):
         part = [rows[i] for i in run]
-        names = re.findall(r"^(?:class|def) (\w+)", "\n".join(r["text"] for r in part), re.M)
+        names = [name for name in dict.fromkeys(row["section"] for row in part) if name]
         parts.append({"folded": not is_near and len(part) > FEW, "names": names, "rows": part})
     return parts
 
 
-def rows_of(step):
-    """Yield the rows of diff(), their notes still empty."""
-    old, new = (body(s) for s in (base_of(step), step))
-    old_html, new_html = coloured(old), coloured(new)
-    top = 1 + len(read_script(step).splitlines()) - len(new)
-    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
-    for kind, i1, i2, j1, j2 in matcher.get_opcodes():
-        for j in range(j1, j2) if kind == "replace" else ():
-            for like in difflib.get_close_matches(new[j], old[i1:i2], 1, 0.7):
-                i = old.index(like, i1)
-                old_html[i], new_html[j] = mark_changes(old_html[i], new_html[j])
-        for i in range(i1, i2) if kind != "equal" else ():
-            yield {"tag": "del", "number": "", "text": old[i], "html": old_html[i], "notes": []}
-        tag = "span" if kind == "equal" or not old else "ins"
-        for j in range(j1, j2):
-            yield {"tag": tag, "number": top + j, "text": new[j], "html": new_html[j], "notes": []}
+def is_replaced(rows):
+    """Return whether lines were replaced rather than added: then old and new stand side by side."""
+    added, removed = (sum(row["tag"] == tag for row in rows) for tag in ("ins", "del"))
+    return 2 * removed >= added > 0
+
+
+def excerpt(rows, code, like=""):
+    """Return the first new row that has this code; with the lines of a quotation, all of them."""
+    at = next((i for i, row in enumerate(rows) if is_quoted(row, code)), None)
+    if at is None:
+        sys.exit(f"error: no new line has {code!r}")
+    lines = like.rstrip("\n").split("\n")
+    texts = [row["text"] for row in rows if row["tag"] != "del"]
+    if like and lines[0] in texts:
+        rows = [row for row in rows if row["tag"] != "del"]
+        return rows[texts.index(lines[0]) :][: len(lines)]
+    return [rows[at]]
+
+
+def is_quoted(row, code):
+    return row["tag"] != "del" and (row["new"] or row["tag"] == "span") and code in row["text"]
 
 
 def body(step):
@@ -59,20 +90,50 @@ def body(step):
     return split_docstring(read_script(step))[1].splitlines() if step else []
 
 
-def coloured(lines):
-    """Return the lines as HTML, with the classes that Pygments gives to what stands in them."""
-    html = pygments.highlight(
-        "\n".join(lines), PythonLexer(stripnl=False), HtmlFormatter(nowrap=True)
-    )
-    return html.split("\n")
+def pieces(lines, chinese=False):
+    """Return of each line its pieces, [class, text, text in English, is it marked]."""
+    shown = in_chinese("\n".join(lines)).split("\n") if chinese and lines else lines
+    return [
+        [[kind, text, english, False] for (kind, text), (_, english) in zip(*both, strict=True)]
+        for both in zip(lexed(shown), lexed(lines), strict=True)
+    ]
+
+
+def lexed(lines):
+    """Return of each line [(class, text)]: k keyword, s string, c comment, d what is defined."""
+    result = [[]]
+    for token, text in pygments.lex("\n".join(lines), LEXER) if lines else ():
+        name = pygments.token.STANDARD_TYPES.get(token, "")
+        kind = {"nc": "d", "nf": "d", "sd": "c"}.get(name, name[:1])
+        for i, part in enumerate(text.split("\n")):
+            result += [[]] if i else []
+            result[-1] += [(kind, part)] if part else []
+    return result if lines else []
 
 
 def mark_changes(old, new):
-    """Return two lines of HTML, the words in which they differ marked."""
-    pieces = [PIECE.findall(line) for line in (old, new)]
-    for kind, *ends in difflib.SequenceMatcher(None, *pieces, autojunk=False).get_opcodes():
-        for side, line in enumerate(pieces if kind != "equal" else ()):
-            for i in range(*ends[2 * side : 2 * side + 2]):
-                if line[i][0] != "<" and not line[i].isspace():
-                    line[i] = f"<mark>{line[i]}</mark>"
-    return ["".join(line) for line in pieces]
+    """Return two lines in pieces, the words in which they differ marked."""
+    both = [
+        [[kind, word, word, False] for kind, text, _, _ in line for word in WORD.findall(text)]
+        if all(text == english for _, text, english, _ in line)
+        else [list(piece) for piece in line]
+        for line in (old, new)
+    ]
+    texts = [[piece[1] for piece in line] for line in both]
+    for kind, *ends in difflib.SequenceMatcher(None, *texts, autojunk=False).get_opcodes():
+        for side, line in enumerate(both if kind != "equal" else ()):
+            for piece in line[ends[2 * side] : ends[2 * side + 1]]:
+                piece[3] = not piece[1].isspace()
+    return both
+
+
+def as_html(line):
+    """Return a line in pieces as HTML."""
+    parts = []
+    for kind, text, english, is_marked in line:
+        part = html.escape(text, quote=False)
+        other = f' data-en="{html.escape(english)}"' if english != text else ""
+        if kind in ("k", "s", "c", "d") and not text.isspace():
+            part = f'<span class="{kind}"{other}>{part}</span>'
+        parts.append(f"<mark>{part}</mark>" if is_marked else part)
+    return "".join(parts)
