@@ -1,5 +1,6 @@
 """The lesson site as it is written, and the model in JavaScript against PyTorch's."""
 
+import ast
 import functools
 import html
 import itertools
@@ -9,6 +10,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import unicodedata
+import zipfile
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -24,9 +27,11 @@ SITE = ROOT / "workshop" / "site"
 sys.path[1:1] = [str(SITE)]  # nothing else needs what is in there
 
 import build  # noqa: E402
+import comments  # noqa: E402
+import home  # noqa: E402
 import pages  # noqa: E402
 import weights  # noqa: E402
-from diff import body, diff  # noqa: E402
+from diff import body, excerpt, fold, is_replaced, rows_of  # noqa: E402
 from records import Records  # noqa: E402
 
 LANGUAGES = ("en", "zh-CN")
@@ -58,11 +63,11 @@ def model_of(name):
 
 
 def test_every_page_is_there_and_no_link_is_dead():
-    names = {file.stem for file in pages.DOCS[0].glob("*.md")} | {"index", "play"}
+    names = {*pages.files_of(pages.DOCS[0]), "index", "play"}
     texts = {file: file.read_text(encoding="utf-8") for file in built().rglob("*.html")}
     wanted = {built() / language / f"{name}.html" for language in LANGUAGES for name in names}
     assert set(texts) == {built() / "index.html", *wanted}
-    assert {f"v{step.version:02}" for step in STEPS} < names
+    assert {"setup", "glossary", "debugging", "records", "readme", "v01", "v17"} < names
     for page, text in texts.items():
         for link in re.findall(r'(?:href|src)="([^"]+)"', text):
             path, _, anchor = unquote(link).partition("#")
@@ -73,7 +78,7 @@ def test_every_page_is_there_and_no_link_is_dead():
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("name", ["index", "v01", "v07", "play", "glossary", "setup"])
+@pytest.mark.parametrize("name", ["index", "v01", "v07", "play", "glossary", "readme"])
 def test_a_page_is_valid_html_with_headings_in_order(language, name):
     html5lib = pytest.importorskip("html5lib", reason="needs workshop/site/requirements.txt")
     text = (built() / language / f"{name}.html").read_text(encoding="utf-8")
@@ -85,18 +90,39 @@ def test_a_page_is_valid_html_with_headings_in_order(language, name):
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_pages_are_small(language):
+    """With all that they load before a model is asked for."""
+    for file in (built() / language).glob("*.html"):
+        loads = re.findall(r'(?:href|src)="([^"]+\.(?:css|js|svg))"', file.read_text("utf-8"))
+        sizes = [(file.parent / path).stat().st_size for path in [file, *loads]]
+        assert sum(sizes) < (150_000 if file.stem == "index" else 400_000), (file.stem, sizes)
+
+
 def test_both_languages_explain_the_same_lines():
     for file in sorted(pages.DOCS[0].glob("v*.md")):
-        en, zh = (docs / file.name for docs in pages.DOCS)
-        read = [pages.read_page(page, page.read_text(encoding="utf-8")) for page in (en, zh)]
-        assert [code for code, _ in read[0]["notes"]] == [code for code, _ in read[1]["notes"]]
+        quoted = []
+        for docs in pages.DOCS:
+            page = docs / file.name
+            _, sections = pages.read_page(page, page.read_text(encoding="utf-8"), {})
+            tokens = [token for _, found in sections for token in found if token.type == "strip"]
+            quoted.append([token.meta["code"] for token in tokens])
+        assert quoted[0] == quoted[1], file.name
 
 
-def test_the_first_page_has_what_was_measured():
+def test_the_first_page_has_each_step_with_its_dots_and_what_counting_scores():
     text = (built() / "en" / "index.html").read_text(encoding="utf-8")
-    for step in STEPS:
-        assert f'<td><a href="v{step.version:02}.html">{step.name}</a>' in text
-    assert Records().text("v7", "loss") in text and "浣溪沙" in text
+    ladder = home.ladder(Records())
+    for step, dots, *_ in ladder["rows"]:
+        assert f'<a class="rung" href="v{step.version:02}.html">' in text
+        assert len(dots) == len(Records().find(step.name)) or step.version > 10
+        assert all(f'style="left: {at}%"' in text and 0 <= at <= 100 for at in dots)
+    assert [name for _, name, _ in ladder["counted"]] == [
+        "counted_characters",
+        "counted_pairs",
+        "counted_triples",
+    ]
+    assert Records().text("v7", "loss") in text and "x = <mark>x</mark>" in text
 
 
 # --- the code of a step
@@ -104,7 +130,7 @@ def test_the_first_page_has_what_was_measured():
 
 @by_version
 def test_a_diff_has_every_line_of_the_version_and_of_the_one_before(step):
-    rows = [row for part in diff(step) for row in part["rows"]]
+    rows = rows_of(step)
     new = [row for row in rows if row["tag"] != "del"]
     assert [row["text"] for row in new] == body(step)
     assert [row["text"] for row in rows if row["tag"] != "ins"] == body(base_of(step) or step)
@@ -115,10 +141,11 @@ def test_a_diff_has_every_line_of_the_version_and_of_the_one_before(step):
 
 
 def test_words_that_changed_are_marked_and_what_is_far_from_them_is_folded():
-    before, near, after = diff(find_step("v7"))
-    assert before["folded"] and after["folded"] and not near["folded"]
-    assert before["names"][-1] == "Block" and "BabyGPT" in after["names"]
-    new = [row for row in near["rows"] if row["tag"] == "ins"]
+    rows = rows_of(find_step("v7"))
+    before, near, after = fold(rows)
+    assert before["folded"] and after["folded"] and not near["folded"] and near["lines"] <= 10
+    assert before["names"][0] == "imports" and "BabyGPT" in after["names"]
+    new = [row for row in rows if row["tag"] == "ins"]
     assert [row["text"].strip() for row in new] == [
         "x = x + self.sa(x)",
         "x = x + self.ffwd(x)",
@@ -130,18 +157,92 @@ def test_words_that_changed_are_marked_and_what_is_far_from_them_is_folded():
         ]
 
 
-def test_nothing_of_the_first_version_is_folded_or_called_new():
-    (part,) = diff(STEPS[0])
-    assert not part["folded"] and {row["tag"] for row in part["rows"]} == {"span"}
+def test_of_the_first_version_the_model_is_shown_and_each_definition_folded_by_itself():
+    rows = rows_of(STEPS[0])
+    parts = fold(rows, by_section=True)
+    assert {row["tag"] for row in rows} == {"span"}
+    assert [part["names"] for part in parts if not part["folded"]] == [["BabyGPT"]]
+    assert all(len(part["names"]) == 1 for part in parts)
 
 
-def test_an_explanation_stands_at_its_line_and_without_one_it_is_an_error():
-    notes = [("x = x + self.ffwd(x)", "why")]
-    rows = [row for part in diff(find_step("v7"), notes) for row in part["rows"]]
-    (row,) = (row for row in rows if row["notes"])
-    assert row["text"].strip() == notes[0][0] and row["notes"] == ["why"]
-    with pytest.raises(SystemExit, match="v7"):
-        diff(find_step("v7"), [("x = self.ffwd(x)", "that line is gone")])
+def test_side_by_side_where_lines_were_replaced():
+    assert [s.name for s in STEPS if is_replaced(rows_of(s))] == ["v7", "v9", "v11", "v13"]
+
+
+def test_every_definition_has_a_name_in_readers_words():
+    names = {name for step in STEPS for part in fold(rows_of(step)) for name in part["names"]}
+    assert names <= set(build.TEXTS["names"])
+
+
+def test_an_excerpt_has_the_line_that_is_explained_or_all_that_are_quoted():
+    rows = rows_of(find_step("v7"))
+    (row,) = excerpt(rows, "x = x + self.ffwd(x)")
+    assert row["tag"] == "ins"
+    quoted = excerpt(rows_of(STEPS[0]), "self.ids =", "        self.chars = sorted(set(text))\n\n")
+    assert [row["text"].strip()[:9] for row in quoted] == ["self.char", "self.ids "]
+    with pytest.raises(SystemExit, match="ffwd"):
+        excerpt(rows, "x = self.ffwd(x)")
+
+
+# --- comments in Chinese
+
+
+@by_version
+def test_every_comment_has_a_translation_and_the_code_stays_the_same(step):
+    source = step.path.read_text(encoding="utf-8")
+    asked = set()
+
+    class Asked(dict):
+        def get(self, text, default):
+            asked.add(text)
+            return super().get(text, default)
+
+    chinese = comments.in_chinese(source, Asked(comments.CHINESE))
+    assert asked - set(comments.CHINESE) == set()
+    assert bare(chinese) == bare(source)
+    assert chinese.count("\n") == source.count("\n")
+    for line in chinese.splitlines():
+        assert sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in line) <= 100, line
+    assert (built() / "scripts" / "zh-CN" / step.path.name).read_text(encoding="utf-8") == chinese
+
+
+def bare(source):
+    """Return a source without docstrings and comments."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node):
+            node.body[0].value.value = ""
+    return ast.dump(tree)
+
+
+def test_a_page_shows_both_languages_of_a_comment():
+    rows = rows_of(find_step("v3"), chinese=True)
+    row = next(row for row in rows if "softmax(scores" in row["text"])
+    shown = '<span class="c" data-en="# (B, T, T), each row sums to 1">'
+    assert f"{shown}# (B, T, T)，每行之和为 1</span>" in row["html"]
+
+
+# --- what a reader takes along
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_file_of_a_task_is_the_version_before_with_the_task_on_top(language):
+    text = (built() / "start" / language / "my_v7.py").read_text(encoding="utf-8")
+    assert body(find_step("v6")) == text.partition('"""\n')[2].splitlines()
+    assert "python tools/practice.py v7 my_v7.py" in text.partition('"""\n')[0]
+    page = (built() / language / "v07.html").read_text(encoding="utf-8")
+    assert f"../start/{language}/my_v7.py" in page and page.count("<details") >= 5
+    assert page.index('class="practice"') < page.index('class="answer"') < page.index("meaning")
+
+
+def test_the_repository_comes_as_one_file():
+    with zipfile.ZipFile(built() / "babygpt.zip") as kept:
+        names = {name.removeprefix("babygpt/") for name in kept.namelist()}
+    wanted = {"README.md", "requirements.txt", "data/ci.txt", "data/babygpt_evening.pt"}
+    wanted |= {step.file for step in STEPS} | {"tools/practice.py", "tests/conftest.py"}
+    wanted |= {"tools/tasks/v7.toml", "docs/records/ladder.jsonl", "docs/en/v07.md"}
+    assert wanted <= names
+    assert not any(name.startswith(("my_", "workshop", ".")) for name in names)
 
 
 # --- the text of a page
@@ -153,28 +254,46 @@ def test_an_explanation_stands_at_its_line_and_without_one_it_is_an_error():
         ("v03.md", "../en/v03.html"),
         ("../zh-CN/v03.md", "../zh-CN/v03.html"),
         ("setup.md#your-own-text", "../en/setup.html#your-own-text"),
-        ("../../README.zh-CN.md#x", "index.html"),
+        ("../../README.zh-CN.md#x", "../zh-CN/readme.html#x"),
         ("../../babygpt_v2_position.py", "v02.html"),
-        ("../../beyond/README.md", None),
+        ("../../beyond/README.md", "../en/beyond.html"),
         ("../../tests/conftest.py", None),
         ("https://example.org/v03.md", "https://example.org/v03.md"),
     ],
 )
-def test_a_link_leads_to_the_page_of_the_site_if_there_is_one(link, wanted):
-    found = pages.html(f"[there]({link})", pages.DOCS[0] / "v01.md")
-    assert found == f"<p><a{f' href={wanted!r}' if wanted else ''}>there</a></p>\n".replace(
-        "'", '"'
-    )
+def test_a_link_leads_to_the_page_of_the_site_if_there_is_one(link, wanted, monkeypatch):
+    monkeypatch.setattr(pages, "REPOSITORY", None)
+    assert pages.target(pages.DOCS[0] / "v01.md", link) == wanted
 
 
-def test_a_page_is_read_in_parts():
-    text = """# v3: a head
+def test_what_is_no_page_is_in_the_repository_if_that_is_known(monkeypatch):
+    monkeypatch.setattr(pages, "REPOSITORY", "someone/babygpt")
+    found = pages.target(pages.DOCS[0] / "v01.md", "../../tests/conftest.py")
+    assert found == "https://github.com/someone/babygpt/blob/main/tests/conftest.py"
+
+
+PAGE = """# v3: a head
 
 <!-- links -->
 [v2](v02.md)
 <!-- end of links -->
 
 **The question.** Why?
+
+<!-- practice -->
+**Write it first.** Do `this`:
+
+```sh
+python tools/practice.py v3
+```
+
+<details><summary>Three hints</summary>
+
+1. One.
+2. Two.
+
+</details>
+<!-- end of practice -->
 
 These are the new lines:
 
@@ -186,7 +305,7 @@ These are the new lines:
 
 **What it means.**
 
-First <!-- loss v3 -->5.02<!-- -->.
+**A trap.** `x`: first <!-- loss v3 -->5.02<!-- -->.
 
 <!-- at: x = 3 -->
 Because
@@ -202,18 +321,42 @@ x = 3
 
 Last.
 
-![A picture](../images/ladder.svg)
+**Measured.** Twice.
+
+**Exercise.** Guess.
+
+<details><summary>Answer</summary>
+
+It is <!-- loss v7 -->4.74<!-- -->.
+
+</details>
 """
-    page = pages.read_page(pages.DOCS[0] / "v03.md", text)
-    assert page["title"] == "v3: a head"
-    assert page["before"] == "<p><strong>The question.</strong> Why?</p>\n"
-    assert page["after"].startswith('<h2 id="what-it-means">What it means</h2>\n<p>First 5.02.</p>')
-    assert page["after"].endswith(
-        '<p>Last.</p>\n<p><img src="../images/ladder.svg" alt="A picture" /></p>\n'
-    )
-    ((code, note),) = page["notes"]
-    assert code == "x = 3" and note.startswith("<p>Because\nof this:</p>") and "pre" not in note
-    assert "<td></td>\n<th>b</th>" in note and note.endswith("</table></div>\n")
+
+
+def test_a_page_is_read_in_sections_in_the_order_of_its_text():
+    names = {label: name for name, (label, _) in build.TEXTS["sections"].items()}
+    title, sections = pages.read_page(pages.DOCS[0] / "v03.md", PAGE, names)
+    env = {"file": pages.DOCS[0] / "v03.md", "records": Records(), "t": words("en")}
+    env |= {"strip": "[{}|{}]".format, "guess": "<form></form>", "start": "[start]"}
+    shown = [(name, pages.as_html(tokens, **env, section=name)) for name, tokens in sections]
+    shown = {name: text for name, text in shown if text}
+    assert title == "v3: a head"
+    assert list(shown) == ["question", "practice", "meaning", "measured", "exercise"]
+    assert shown["question"] == "<p>Why?</p>\n" and "lines" in dict(sections)
+    task = shown["practice"]
+    assert task.startswith('<h2 id="write-it-first">Write it first</h2>\n<p>Do <code>this</code>:')
+    assert "[start]<pre>" in task and "<summary>Hint 2</summary><p>Two." in task
+    assert "Three hints" not in task
+    meaning = shown["meaning"]
+    assert "<strong>A trap.</strong> <code>x</code>: first 5.02." in meaning
+    assert meaning.index("[x = 3|x = 3\n]") < meaning.index("<p>Because\nof this:</p>")
+    assert "<td></td>\n<th>b</th>" in meaning and meaning.endswith("<p>Last.</p>\n")
+    assert shown["measured"] == '<h2 id="measured">Measured</h2>\n<p>Twice.</p>\n'
+    assert "<form></form><details>" in shown["exercise"] and "<polyline" in shown["exercise"]
+
+
+def words(language):
+    return build.words_of(build.TEXTS, LANGUAGES.index(language))
 
 
 # --- the models

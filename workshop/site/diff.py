@@ -49,16 +49,22 @@ def rows_of(step, chinese=False):
 
 
 def fold(rows, by_section=False):
-    """Return [{folded, names, rows}]: what is new with the lines around it, and what is not."""
+    """Return [{folded, names, runs, lines}]: what is new, the lines around it, and all the rest.
+
+    The runs are [(whether they changed, rows)]. By section, each definition is folded by itself.
+    """
     new = [i for i, row in enumerate(rows) if row["new"]]
     around = 0 if by_section else CONTEXT
     near = {j for i in new for j in range(i - around, i + around + 1)}
-    runs = [(i in near, by_section and i not in near and row["section"]) for i, row in enumerate(rows)]
+    keys = [(i in near, by_section and i not in near and r["section"]) for i, r in enumerate(rows)]
     parts = []
-    for (is_near, _), run in itertools.groupby(range(len(rows)), runs.__getitem__):
+    for (is_near, _), run in itertools.groupby(range(len(rows)), keys.__getitem__):
         part = [rows[i] for i in run]
         names = [name for name in dict.fromkeys(row["section"] for row in part) if name]
-        parts.append({"folded": not is_near and len(part) > FEW, "names": names, "rows": part})
+        changes = itertools.groupby(part, lambda row: row["tag"] != "span")
+        runs = [(changed, [*lines]) for changed, lines in changes]
+        folded = not is_near and (by_section or len(part) > FEW)
+        parts.append({"folded": folded, "names": names, "runs": runs, "lines": len(part)})
     return parts
 
 

@@ -101,13 +101,23 @@ class BabyGPT {
   }
 
   // Take in a whole text; of more than block_size characters, only the last ones are seen (v2)
-  read(ids) {
+  read(ids, last = this.block_size) {
     this.position = 0;
     this.cache = new Map(); // of each head: the keys and values of the positions so far (v15)
     this.looks = []; // of each position: {head: its weights over the positions up to it}
     let logits;
-    for (const id of ids.slice(this.version === 1 ? -1 : -this.block_size)) logits = this.feed(id);
+    for (const id of ids.slice(this.version === 1 ? -1 : -last)) logits = this.feed(id);
     return logits;
+  }
+
+  // Take in the last character of a text of which the others were read. When the window is full, a
+  // short one is read anew each time, as the scripts do; of a long one the last half, now and then
+  get keeps() {
+    return this.block_size > 16 ? this.block_size / 2 : this.block_size;
+  }
+  next(ids) {
+    const isFull = this.position === this.block_size;
+    return isFull ? this.read(ids, this.keeps) : this.feed(ids.at(-1));
   }
 }
 

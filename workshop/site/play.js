@@ -1,97 +1,122 @@
-// Models write side by side, and show for each character what else was likely and where they looked.
-const form = document.querySelector("form"), words = JSON.parse(form.dataset.words);
-const stage = document.getElementById("stage"), status = document.getElementById("status");
-const models = new Map();
-let running = 0; // how often a button was pressed: what was begun before stops
+// Two models write from the same beginning; of each character, what else was likely, and where
+// attention looked.
+"use strict";
+{
+  const form = document.querySelector("form"), words = JSON.parse(form.dataset.words);
+  const stage = document.getElementById("stage"), status = document.getElementById("status");
+  const { prompt, tune, temperature, seed } = form.elements;
+  let running = 0; // how often a button was pressed: what was begun before stops
 
-function element(tag, properties, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
-}
-
-// Each file in weights/ calls this: from disk, browsers refuse fetch(), but not a classic script
-const loaded = (name, saved) => models.set(name, new BabyGPT(saved));
-
-const load = (name) => new Promise((resolve) => {
-  const done = () => resolve(models.get(name));
-  if (models.has(name)) return done();
-  document.head.append(element("script", { src: `../weights/${name}.js`, onload: done, onerror: done }));
-});
-
-const visible = (char) => ({ "\n": "⏎", " ": "␣" })[char] ?? char;
-const percent = (p) => `${(100 * p).toFixed(1)} %`;
-
-// Show for one character that was written the likeliest ones, and of each head how much it looked
-// at each character before
-function explain(box, { char, best, seen, looks }) {
-  box.querySelector("ol").replaceChildren(...best.map(([p, other]) =>
-    element("li", { className: other === char ? "chosen" : "" }, `${visible(other)} ${percent(p)}`)));
-  const cell = (weight) =>
-    element("td", { title: percent(weight), style: `--weight: ${Math.sqrt(weight).toFixed(3)}` });
-  const heads = Object.entries(looks).map(([name, weights]) =>
-    element("tr", {}, element("th", { scope: "row" }, name), ...weights.map(cell)));
-  const top = seen.map((other) => element("th", { scope: "col" }, visible(other)));
-  box.querySelector("table").replaceChildren(element("tr", {}, element("td"), ...top), ...heads);
-  box.querySelector(".looks").hidden = !heads.length;
-}
-
-async function write(name, number, section) {
-  const model = await load(name), error = section.querySelector(".error");
-  if (!model) return (error.textContent = words.broken.replace("{}", `weights/${name}.js`));
-  const chars = [...form.elements.prompt.value.replaceAll("\\n", "\n")];
-  const unknown = [...new Set(chars.filter((char) => !model.ids.has(char)))];
-  if (unknown.length) return (error.textContent = words.unknown.replace("{}", unknown.join(" ")));
-  error.remove();
-  const box = section.querySelector(".text"), poem = box.querySelector(".poem");
-  const slider = box.querySelector("input"), written = [];
-  box.hidden = false;
-  poem.append(element("b", {}, chars.join("")));
-  const choose = (n) => {
-    if (!written[n]) return;
-    poem.querySelector(".chosen")?.classList.remove("chosen");
-    poem.children[n + 1].classList.add("chosen");
-    slider.value = n;
-    explain(box, written[n]);
+  const visible = (char) => ({ "\n": "⏎", " ": "␣" })[char] ?? char;
+  const percent = (p) => `${(100 * p).toFixed(1)} %`;
+  const headName = (name) => {
+    const [block, head] = name.match(/\d+/g)?.map((n) => Number(n) + 1) ?? [1];
+    return head ? fill(words.head, block, head) : fill(words.head_one, block);
   };
-  slider.oninput = () => choose(Number(slider.value));
-  poem.onclick = (event) => choose([...poem.children].indexOf(event.target) - 1);
-  const [seed, temperature, length] = ["seed", "temperature", "characters"].map((name) =>
-    Number(form.elements[name].value));
-  const random = randomNumbers(seed);
-  let logits = model.read(chars.map((char) => model.ids.get(char)));
-  for (let n = 0; n < length && running === number; n++) {
-    const probs = softmax(logits.map((v) => v / temperature)), id = draw(probs, random());
-    const best = probs.map((p, i) => [p, model.chars[i]]).sort((a, b) => b[0] - a[0]).slice(0, 5);
-    const seen = chars.slice(-model.looks.length), char = model.chars[id];
-    written.push({ char, best, seen, looks: model.looks.at(-1) });
-    chars.push(char);
-    poem.append(element("span", {}, char));
-    slider.max = n;
-    choose(n);
-    const full = model.position === model.block_size || model.version === 1;
-    logits = full ? model.read(chars.map((c) => model.ids.get(c))) : model.feed(id);
-    await new Promise((resolve) => setTimeout(resolve)); // let the page show it
+
+  function section(name, title) {
+    const made = document.querySelector("template").content.cloneNode(true).firstElementChild;
+    made.id = `writes-${name}`;
+    made.querySelector("h2").textContent = title;
+    stage.append(made);
+    return made;
   }
-  section.dataset.done = true;
+
+  // Of a written character: the five likeliest, and the shades of those that attention looked at
+  function explorer(box, poem) {
+    const written = new Map(), list = box.querySelector("ol"), heads = box.querySelector("select");
+    let chosen = null;
+    const choose = (span) => {
+      if (!written.has(span)) return;
+      chosen?.classList.remove("chosen");
+      (chosen = span).classList.add("chosen");
+      const { best } = written.get(span);
+      list.replaceChildren(...best.map(([p, char]) => {
+        const bar = element("span", { className: "share", style: `--share: ${p.toFixed(3)}` }, percent(p));
+        return element("li", { className: char === span.dataset.char ? "drawn" : "" }, visible(char), " ", bar);
+      }));
+      shade();
+    };
+    const shade = () => {
+      for (const span of poem.chars) span.style.removeProperty("--look");
+      const { looks, at } = written.get(chosen) ?? {}, names = Object.keys(looks ?? {});
+      const used = heads.value === "all" ? names : names.filter((name) => name === heads.value);
+      for (const name of used) {
+        looks[name].forEach((weight, i) => {
+          const span = poem.chars[at - looks[name].length + i];
+          const sum = Number(span.style.getPropertyValue("--look")) + weight / used.length;
+          span.style.setProperty("--look", sum.toFixed(4));
+        });
+      }
+    };
+    const begin = (model) => {
+      const names = Object.keys(model.looks.at(-1));
+      const options = [["", words.head_none], ["all", words.head_all], ...names.map((n) => [n, headName(n)])];
+      heads.replaceChildren(...options.map(([value, text]) => element("option", { value }, text)));
+      heads.closest("p").hidden = !names.length;
+      box.querySelector(".likely").hidden = false;
+    };
+    heads.onchange = shade;
+    poem.node.onclick = ({ target }) => choose(target);
+    poem.node.onkeydown = (event) => {
+      const step = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      const spans = [...written.keys()];
+      choose(spans[Math.max(0, Math.min(spans.length - 1, spans.indexOf(chosen) + step))]);
+    };
+    return (model, span, probs, looks, at) => {
+      if (!written.size) begin(model);
+      const best = probs.map((p, i) => [p, model.chars[i]]).sort((a, b) => b[0] - a[0]).slice(0, 5);
+      span.dataset.char = span.textContent.replace("⏎", "\n");
+      written.set(span, { best, looks, at });
+      choose(span);
+    };
+  }
+
+  async function write(name, title, number) {
+    const box = section(name, title), error = box.querySelector(".error");
+    const model = await load(name);
+    if (!model) return (error.textContent = fill(words.broken, `weights/${name}.js`));
+    const begin = prompt.value.replaceAll("\r", "");
+    const unknown = [...new Set(begin)].filter((char) => !model.ids.has(char));
+    if (unknown.length) return (error.textContent = fill(words.unknown, unknown.join(" ")));
+    status.textContent = words.writing;
+    const poem = new Poem(box.querySelector(".poem"), box.querySelector("[role=status]"), words);
+    poem.node.setAttribute("aria-label", title);
+    const see = explorer(box, poem);
+    await compose(model, poem, {
+      begin, temperature: Number(temperature.value), seed: Number(seed.value), length: 200,
+      goesOn: () => number === running, see: (...seen) => see(model, ...seen),
+    });
+    if (poem.chars.length > model.block_size && model.keeps < model.block_size) {
+      box.append(element("p", { className: "caption" }, fill(words.window, model.block_size, model.keeps)));
+    }
+    box.dataset.done = true;
+  }
+
+  async function writeAll() {
+    const number = ++running, chosen = [...form.querySelectorAll("[name=model]")].filter((s) => s.value);
+    const names = new Map(chosen.map((s) => [s.value, s.selectedOptions[0].textContent]));
+    stage.replaceChildren();
+    status.textContent = words.loading;
+    await new Promise((resolve) => setTimeout(resolve, 20)); // let the page say so
+    await Promise.all([...names].map(([name, title]) => write(name, title, number)));
+    if (number === running) status.textContent = words.done;
+  }
+
+  for (const name of Object.keys(TUNES)) tune.append(element("option", {}, name));
+  const choose = () => (prompt.value = `${tune.value} 苏轼\n`);
+  choose();
+  tune.onchange = choose;
+  temperature.oninput = () => (form.querySelector("output").value = temperature.value);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    writeAll();
+  });
+  form.querySelector("[type=button]").addEventListener("click", () => {
+    running++;
+    status.textContent = words.stopped;
+  });
+  if (!navigator.connection?.saveData) writeAll(); // it begins with a poem, where data is not dear
 }
-
-form.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const number = ++running, chosen = [...form.querySelectorAll("input[name=model]:checked")];
-  stage.replaceChildren();
-  status.textContent = chosen.length ? words.loading : words.choose;
-  await Promise.all(chosen.map(({ value, labels }) => {
-    const title = element("h2", {}, labels[0].textContent.trim());
-    const parts = document.querySelector("template").content.cloneNode(true);
-    const section = element("section", { id: `writes-${value}` }, title, parts);
-    stage.append(section);
-    return write(value, number, section);
-  }));
-  if (chosen.length && number === running) status.textContent = words.done;
-});
-
-form.querySelector("[type=button]").addEventListener("click", () => {
-  running++;
-  status.textContent = words.stopped;
-});

@@ -1,0 +1,62 @@
+"""Small charts of a page as SVG within its HTML: axes with round numbers, colours of the page."""
+
+import html
+import math
+
+LEFT, RIGHT, TOP, BOTTOM, WIDTH, HEIGHT = 44, 130, 14, 40, 640, 280
+CEILING = 7.0  # losses above it are drawn at the upper edge: guessing is at 8.37
+
+
+def round_ticks(low, high, count=5):
+    """Return round numbers from below low to above high, about so many."""
+    power = 10 ** math.floor(math.log10((high - low) / count))
+    step = next(n * power for n in (1, 2, 5, 10) if (high - low) / (n * power) <= count)
+    return [round(i * step, 9) for i in range(math.floor(low / step), math.ceil(high / step) + 1)]
+
+
+def line_chart(title, lines, x_label, y_label):
+    """Return a chart of lines: {name: [(x, y)]}; of points above the ceiling, an arrow is left."""
+    points = [point for line in lines.values() for point in line]
+    xs = round_ticks(0, max(x for x, _ in points), 4)
+    ys = round_ticks(min(y for _, y in points), min(CEILING, max(y for _, y in points)))
+    across = (WIDTH - LEFT - RIGHT) / (xs[-1] - xs[0])
+    up = (HEIGHT - TOP - BOTTOM) / (ys[-1] - ys[0])
+
+    def place(x, y):
+        return LEFT + across * (x - xs[0]), TOP + up * (ys[-1] - min(y, ys[-1]))
+
+    parts = [f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">']
+    parts.append(f"<title>{html.escape(title)}</title>")
+    for y in ys:
+        height = place(0, y)[1]
+        parts.append(f'<path class="grid" d="M{LEFT} {height:.1f}H{WIDTH - RIGHT}"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{height + 4:.1f}" class="end">{y:g}</text>')
+    for x in xs:
+        at = f'x="{place(x, 0)[0]:.1f}" y="{HEIGHT - BOTTOM + 18}"'
+        parts.append(f'<text {at} class="middle">{x:,.0f}</text>')
+    parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 4}" class="end">{html.escape(x_label)}</text>')
+    parts.append(f'<text x="{LEFT + 4}" y="{TOP - 3}">{html.escape(y_label)}</text>')
+    ends = []
+    for number, (name, line) in enumerate(lines.items()):
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in line))
+        parts.append(f'<polyline class="s{number % 6}" points="{path}"/>')
+        ends.append((place(*line[-1])[1], number, name + (" ↑" if line[-1][1] > ys[-1] else "")))
+    below = -math.inf
+    for height, number, name in sorted(ends):  # names below one another, where lines end together
+        below = max(height + 4, below + 15)
+        at = f'x="{WIDTH - RIGHT + 8}" y="{below:.1f}" class="s{number % 6}"'
+        parts.append(f"<text {at}>{html.escape(name)}</text>")
+    return "\n".join([*parts, "</svg>\n"])
+
+
+def curves_of(records, names, t):
+    """Return the val loss of recorded runs, step by step, as a chart: what an exercise asks for."""
+    lines = {}
+    for name in dict.fromkeys(names):
+        curve = records.of(name)[0]["curve"][1:]
+        shown = name.removeprefix("exercise_").replace("_", " ")
+        lines[shown] = [(point["step"], point["val_loss"]) for point in curve]
+    long = {name: line for name, line in lines.items() if len(line) > 1}
+    if not long:
+        return ""
+    return f"<figure>{line_chart(t['val_loss'], long, t['steps_axis'], t['val_loss'])}</figure>"

@@ -1,0 +1,59 @@
+"""What a reader takes along: scripts, also with Chinese comments; start files; the repository."""
+
+import contextlib
+import io
+import os
+import shutil
+import sys
+import zipfile
+from unittest import mock
+
+import practice
+from comments import in_chinese
+from steps import ROOT, STEPS
+from task import read_task, task_names
+
+# The repository as one file: all that the commands of the pages need
+KEPT = ("*.md", "*.toml", "LICENSE", "requirements.txt", "babygpt_v*.py", "beyond/*", "data/*.*")
+KEPT += ("tools/*", "tools/tasks/*", "tests/*", "docs/*/*")
+LARGE = (".pt", ".txt")  # these are stored, or pack badly: a second is better spent elsewhere
+
+
+def write(out):
+    """Write all of it into folders of the site."""
+    for language in practice.LANGUAGES:
+        (out / "start" / language).mkdir(parents=True)
+        write_starts(out / "start" / language, language)
+    for folder in ("scripts", "scripts/zh-CN"):
+        (out / folder).mkdir(exist_ok=True)
+    for step in STEPS:
+        shutil.copy(step.path, out / "scripts")
+        text = in_chinese(step.path.read_text(encoding="utf-8"))
+        file = out / "scripts" / "zh-CN" / step.path.name
+        file.write_text(text, encoding="utf-8", newline="\n")
+    with zipfile.ZipFile(out / "babygpt.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as kept:
+        for path in sorted({path for pattern in KEPT for path in ROOT.glob(pattern)}):
+            if path.is_file():
+                kept.write(path, f"babygpt/{path.relative_to(ROOT).as_posix()}")
+
+
+def write_starts(folder, language):
+    """Let practice write the file that each task begins with, as it does for who types it."""
+    here = os.getcwd()
+    os.chdir(folder)
+    practice.say.language = language
+    try:
+        with (
+            mock.patch.object(sys, "argv", ["tools/practice.py"]),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
+            for name in task_names():
+                practice.write_start(read_task(name))
+    finally:
+        os.chdir(here)
+
+
+def starts_of(step):
+    """Return [(task, file)] of a step, the small steps that lead to it first."""
+    names = [name for name in task_names() if name.partition(".")[0] == step.name]
+    return [(name, practice.my_file({"name": name}).name) for name in names]

@@ -1,0 +1,78 @@
+"""The figures of the pages, as figures/figures.toml lists them; figures/data.py has their numbers.
+
+A figure is a script that gets an element, its numbers and the language: see the end of site.js.
+"""
+
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from markdown_it.token import Token
+from steps import tomllib
+
+FOLDER = Path(__file__).with_name("figures")
+BEFORE = {"meaning": "measured", "measured": "proved"}  # the section that follows
+
+
+def figures_of(page, i):
+    """Return the figures of a page, their words in the language of this number."""
+    file = FOLDER / "figures.toml"
+    table = tomllib.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return [
+        {
+            "name": name,
+            "after": figure["after"] if isinstance(figure["after"], str) else figure["after"][i],
+            "scripts": [f"figures/{script}" for script in (*figure["uses"], f"{name}.data.js")],
+            "title": figure["title"][i],
+            "caption": figure["caption"][i],
+            "words": {key: both[i] for key, both in figure["words"].items()},
+        }
+        for name, figure in table.items()
+        if figure["page"] == page
+    ]
+
+
+def place(figures, sections):
+    """Put each figure where it belongs among the tokens of a page's sections."""
+    for figure in figures:
+        token = Token("figure", "", 0, meta=figure)
+        names = [name for name, _ in sections]
+        if figure["after"] in BEFORE:
+            sections[names.index(BEFORE[figure["after"]]) - 1][1].append(token)
+            continue
+        for _, tokens in sections:
+            for i, one in enumerate(tokens):
+                if one.type == "inline" and one.content.startswith(figure["after"]):
+                    tokens.insert(i + 2, token)  # behind the end of the paragraph
+                    break
+            else:
+                continue
+            break
+        else:
+            sys.exit(f"error: figure {figure['name']}: no paragraph begins {figure['after']!r}")
+
+
+def files_on(figures):
+    """Return the style sheets and scripts that a page with these figures needs, in order."""
+    scripts = [script for f in figures for script in (*f["scripts"], f"figures/{f['name']}.js")]
+    sheets = ["figures/lib/uPlot.css"] if "figures/lib/uPlot.js" in scripts else []
+    return {
+        "scripts": list(dict.fromkeys(scripts)),
+        "sheets": [*sheets, "figures/figures.css"] if figures else [],
+    }
+
+
+def write_data(out):
+    """Copy the scripts of the figures, and write beside each the numbers that it shows."""
+    if not (FOLDER / "data.py").exists():
+        return
+    shutil.copytree(FOLDER, out / "figures", ignore=shutil.ignore_patterns("*.py", "*.toml", "__*"))
+    spec = importlib.util.spec_from_file_location("figures_data", FOLDER / "data.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for name, numbers in module.data().items():
+        text = json.dumps(numbers, ensure_ascii=False, separators=(",", ":"))
+        text = f"figureData[{json.dumps(name)}] = {text};\n"
+        (out / "figures" / f"{name}.data.js").write_text(text, encoding="utf-8", newline="\n")
