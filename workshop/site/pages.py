@@ -79,7 +79,7 @@ def add(sections, block, names):
     else:  # bold words alone, or those that every page of a step has
         text = Token("text", "", 0, content=label)
         inline = Token("inline", "", 0, content=label, children=[text])
-        heading = [Token("heading_open", "h2", 1), inline, Token("heading_close", "h2", -1)]
+        heading = wrapped("heading", "h2", inline)
         if name != "practice" or sections[-1][0] != "practice":
             sections.append((name or label, []))
         sections[-1][1].extend(heading + (paragraph(rest) if rest else []))
@@ -99,8 +99,12 @@ def run_in(block):
 
 
 def paragraph(children):
-    inline = Token("inline", "", 0, content="", children=children)
-    return [Token("paragraph_open", "p", 1), inline, Token("paragraph_close", "p", -1)]
+    return wrapped("paragraph", "p", Token("inline", "", 0, content="", children=children))
+
+
+def wrapped(kind, tag, inline):
+    begin, end = f"{kind}_open", f"{kind}_close"
+    return [Token(begin, tag, 1, block=True), inline, Token(end, tag, -1, block=True)]
 
 
 def as_html(tokens, **env):
