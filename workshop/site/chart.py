@@ -34,7 +34,8 @@ def line_chart(title, lines, x_label, y_label):
     for x in xs:
         at = f'x="{place(x, 0)[0]:.1f}" y="{HEIGHT - BOTTOM + 18}"'
         parts.append(f'<text {at} class="middle">{x:,.0f}</text>')
-    parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 4}" class="end">{html.escape(x_label)}</text>')
+    at = f'x="{WIDTH - RIGHT}" y="{HEIGHT - 4}"'
+    parts.append(f'<text {at} class="end">{html.escape(x_label)}</text>')
     parts.append(f'<text x="{LEFT + 4}" y="{TOP - 3}">{html.escape(y_label)}</text>')
     ends = []
     for number, (name, line) in enumerate(lines.items()):
@@ -59,4 +60,5 @@ def curves_of(records, names, t):
     long = {name: line for name, line in lines.items() if len(line) > 1}
     if not long:
         return ""
-    return f"<figure>{line_chart(t['val_loss'], long, t['steps_axis'], t['val_loss'])}</figure>"
+    chart = line_chart(t["val_loss"], long, t["steps_axis"], t["val_loss"])
+    return f"<figure>{chart}<figcaption>{t['curves']}</figcaption></figure>"

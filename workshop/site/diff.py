@@ -28,15 +28,16 @@ def rows_of(step, chinese=False):
     names = [name for name, lines in sections(read_script(step)).items() for _ in lines]
     top = 1 + len(read_script(step).splitlines()) - len(new)
     old_pieces, new_pieces = (pieces(lines, chinese) for lines in (old, new))
-    first = "\n".join(new).partition("    @torch.no_grad")[0].count("\n")  # v1: where sampling begins
+    sampling = next((i for i, line in enumerate(new) if "@torch.no_grad" in line), 0)
 
     def add(tag, i, lines, parts):
-        is_new = tag != "span" if base else names[i] == "BabyGPT" and i < first
+        is_new = tag != "span" if base else names[i] == "BabyGPT" and i < sampling
         number, section = ("", "") if tag == "del" else (top + i, names[i])
         row = {"tag": tag, "number": number, "text": lines[i], "html": as_html(parts[i])}
         rows.append({**row, "section": section, "new": is_new})
 
-    for kind, i1, i2, j1, j2 in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    for kind, i1, i2, j1, j2 in matcher.get_opcodes():
         for j in range(j1, j2) if kind == "replace" else ():
             for like in difflib.get_close_matches(new[j], old[i1:i2], 1, 0.7):
                 i = old.index(like, i1)

@@ -24,6 +24,7 @@ def figures_of(page, i):
         {
             "name": name,
             "after": figure["after"] if isinstance(figure["after"], str) else figure["after"][i],
+            "instead": figure.get("instead"),
             "scripts": [f"figures/{script}" for script in (*figure["uses"], f"{name}.data.js")],
             "title": figure["title"][i],
             "caption": figure["caption"][i],
@@ -35,8 +36,15 @@ def figures_of(page, i):
 
 
 def place(figures, sections):
-    """Put each figure where it belongs among the tokens of a page's sections."""
+    """Put each figure where it belongs among the tokens of a page's sections.
+
+    Some stand for a picture that the page has elsewhere, and take its place: "instead".
+    """
     for figure in figures:
+        for _, tokens in sections:
+            at = [i for i, t in enumerate(tokens) if figure["instead"] and is_of(t, figure)]
+            for i in at:
+                del tokens[i - 1 : i + 2]
         token = Token("figure", "", 0, meta=figure)
         names = [name for name, _ in sections]
         if figure["after"] in BEFORE:
@@ -54,6 +62,10 @@ def place(figures, sections):
             sys.exit(f"error: figure {figure['name']}: no paragraph begins {figure['after']!r}")
 
 
+def is_of(token, figure):
+    return token.type == "inline" and f"/{figure['instead']})" in token.content
+
+
 def files_on(figures):
     """Return the style sheets and scripts that a page with these figures needs, in order."""
     scripts = [script for f in figures for script in (*f["scripts"], f"figures/{f['name']}.js")]
@@ -68,7 +80,8 @@ def write_data(out):
     """Copy the scripts of the figures, and write beside each the numbers that it shows."""
     if not (FOLDER / "data.py").exists():
         return
-    shutil.copytree(FOLDER, out / "figures", ignore=shutil.ignore_patterns("*.py", "*.toml", "__*"))
+    not_for_readers = shutil.ignore_patterns("*.py", "*.toml", "*.json", "__*")
+    shutil.copytree(FOLDER, out / "figures", ignore=not_for_readers)
     spec = importlib.util.spec_from_file_location("figures_data", FOLDER / "data.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,4 +1,4 @@
-"""What the first page shows: a poem, two plus signs, the ladder; and the tunes' rules for scripts."""
+"""What the first page shows: a poem, two plus signs, the ladder; and the rules of the tunes."""
 
 import json
 import statistics

@@ -65,13 +65,14 @@
       const spans = [...written.keys()];
       choose(spans[Math.max(0, Math.min(spans.length - 1, spans.indexOf(chosen) + step))]);
     };
-    return (model, span, probs, looks, at) => {
+    const see = (model, span, probs, looks, at) => {
       if (!written.size) begin(model);
       const best = probs.map((p, i) => [p, model.chars[i]]).sort((a, b) => b[0] - a[0]).slice(0, 5);
       span.dataset.char = span.textContent.replace("⏎", "\n");
       written.set(span, { best, looks, at });
       choose(span);
     };
+    return { see, first: () => choose(written.keys().next().value) };
   }
 
   async function write(name, title, number) {
@@ -84,11 +85,12 @@
     status.textContent = words.writing;
     const poem = new Poem(box.querySelector(".poem"), box.querySelector("[role=status]"), words);
     poem.node.setAttribute("aria-label", title);
-    const see = explorer(box, poem);
+    const { see, first } = explorer(box, poem);
     await compose(model, poem, {
       begin, temperature: Number(temperature.value), seed: Number(seed.value), length: 200,
       goesOn: () => number === running, see: (...seen) => see(model, ...seen),
     });
+    first();
     if (poem.chars.length > model.block_size && model.keeps < model.block_size) {
       box.append(element("p", { className: "caption" }, fill(words.window, model.block_size, model.keeps)));
     }
