@@ -120,7 +120,8 @@ async function compose(model, poem, { begin, temperature, seed, length, goesOn, 
     const probs = softmax(logits.map((v) => v / temperature)), id = draw(probs, random());
     const looks = model.looks.at(-1);
     if (model.chars[id] === "\n" && poem.chars.at(-1)?.textContent === "⏎") break;
-    see?.(poem.add(model.chars[id]), probs, looks, ids.length);
+    const span = poem.add(model.chars[id]);
+    see?.(span, probs, looks, ids.length);
     ids.push(id);
     logits = model.next(ids);
     await new Promise((resolve) => setTimeout(resolve)); // let the page show it
