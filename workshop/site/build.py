@@ -18,7 +18,7 @@ sys.path[1:1] = [str(HERE), str(HERE.parent), str(HERE.parent.parent / "tools")]
 import downloads  # noqa: E402
 import home  # noqa: E402
 import tables  # noqa: E402
-from diff import excerpt, fold, is_replaced, rows_of  # noqa: E402
+from diff import excerpt, fold, is_long, is_replaced, rows_of  # noqa: E402
 from figures_of import figures_of, files_on, place, write_data  # noqa: E402
 from pages import DOCS, REPOSITORY, as_html, files_of, read_page  # noqa: E402
 from records import Records  # noqa: E402
@@ -30,6 +30,7 @@ TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(HERE / "templates"), autoescape=True, trim_blocks=True
 )
 TEMPLATES.globals |= {"course": tables.COURSE, "beyond": tables.BEYOND, "repository": REPOSITORY}
+TEMPLATES.filters["megabytes"] = lambda file: round(file.stat().st_size * 4 / 3 / 1e6)  # base64
 TEMPLATES.filters["page"] = lambda step: f"v{step.version:02}"
 
 
@@ -94,8 +95,10 @@ def step_of(step, language, env, macros):
     env["strip"] = strip
     env["guess"] = macros.guess()
     env["start"] = macros.start(starts, language) if starts else ""
+    parts = fold(rows, by_section=not step.base)
     return {
-        "parts": fold(rows, by_section=not step.base),
+        "parts": parts,
+        "long": is_long(parts),
         "replaced": is_replaced(rows),
         "has_task": bool(starts),
         "before_it": next((s for s in STEPS if s.version == step.version - 1), None),

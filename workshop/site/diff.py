@@ -13,6 +13,7 @@ from rules import sections, split_docstring
 from steps import base_of, read_script
 
 CONTEXT, FEW = 3, 5  # lines around what changed; so few are not worth a fold
+HALF = 52  # columns
 WORD = re.compile(r"\w+|\s+|.")
 LEXER = PythonLexer(stripnl=False, ensurenl=False)
 
@@ -70,9 +71,15 @@ def fold(rows, by_section=False):
 
 
 def is_replaced(rows):
-    """Return whether lines were replaced rather than added: then old and new stand side by side."""
-    added, removed = (sum(row["tag"] == tag for row in rows) for tag in ("ins", "del"))
-    return 2 * removed >= added > 0
+    """Return whether lines were replaced, neither added nor removed: old and new side by side."""
+    few, many = sorted(sum(row["tag"] == tag for row in rows) for tag in ("ins", "del"))
+    return 2 * few >= many > 0
+
+
+def is_long(parts):
+    """Return whether a line that is shown needs more than half of the usual width."""
+    runs = [rows for part in parts if not part["folded"] for _, rows in part["runs"]]
+    return any(len(row["text"]) > HALF for rows in runs for row in rows)
 
 
 def excerpt(rows, code, like=""):
@@ -130,7 +137,7 @@ def mark_changes(old, new):
     for kind, *ends in difflib.SequenceMatcher(None, *texts, autojunk=False).get_opcodes():
         for side, line in enumerate(both if kind != "equal" else ()):
             for piece in line[ends[2 * side] : ends[2 * side + 1]]:
-                piece[3] = not piece[1].isspace()
+                piece[3] = piece[1] == piece[2] and not piece[1].isspace()
     return both
 
 

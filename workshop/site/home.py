@@ -18,7 +18,7 @@ def read(records, t):
     changed = [row for row in rows_of(find_step("v7")) if row["tag"] != "span"]
     return {
         "poem": f"{poem['tune']} {AUTHOR}\n{poem['body']}",
-        "size": round((ROOT / evening["kept"]["file"]).stat().st_size * 4 / 3 / 1e6),
+        "file": ROOT / evening["kept"]["file"],
         "two_lines": {"v6": changed[:2], "v7": changed[2:]},
         "losses": {name: records.text(name, "loss") for name in ("v6", "v7", "v11")},
         "ladder": ladder(records),

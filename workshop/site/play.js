@@ -99,7 +99,7 @@
 
   async function writeAll() {
     const number = ++running, chosen = [...form.querySelectorAll("[name=model]")].filter((s) => s.value);
-    const names = new Map(chosen.map((s) => [s.value, s.selectedOptions[0].textContent]));
+    const names = new Map(chosen.map((s) => [s.value, s.selectedOptions[0].textContent.split(" (")[0]]));
     stage.replaceChildren();
     status.textContent = words.loading;
     await new Promise((resolve) => setTimeout(resolve, 20)); // let the page say so
@@ -120,5 +120,6 @@
     running++;
     status.textContent = words.stopped;
   });
-  if (!navigator.connection?.saveData) writeAll(); // it begins with a poem, where data is not dear
+  const { saveData, type } = navigator.connection ?? {};
+  if (!saveData && type !== "cellular") writeAll(); // it begins with a poem, where data is not dear
 }
