@@ -1,0 +1,161 @@
+// What the figures share: elements, controls with a label, strips of numbers, charts with axes.
+"use strict";
+
+const kit = {
+  // Functions and booleans become properties (onclick, checked), all else becomes attributes
+  dress(made, attributes, children) {
+    for (const [name, value] of Object.entries(attributes)) {
+      if (["function", "boolean"].includes(typeof value)) made[name] = value;
+      else made.setAttribute(name, value);
+    }
+    made.append(...children);
+    return made;
+  },
+  make: (tag, attributes = {}, ...children) =>
+    kit.dress(document.createElement(tag), attributes, children),
+  svg: (tag, attributes = {}, ...children) =>
+    kit.dress(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children),
+
+  fill: (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]),
+  visible: (char) => ({ "\n": "⏎", " ": "␣" })[char] ?? char,
+  percent: (p) => `${(100 * p).toFixed(p < 0.0995 ? 1 : 0)}%`,
+  fixed: (number, digits) => number.toFixed(digits).replace("-", "−"),
+  sum: (numbers) => numbers.reduce((a, b) => a + b, 0),
+  dot: (a, b) => kit.sum(a.map((number, i) => number * b[i])),
+  softmax(scores) {
+    const top = Math.max(...scores), powers = scores.map((s) => Math.exp(s - top));
+    return powers.map((p) => p / kit.sum(powers));
+  },
+  // 0.00012 as 1.2×10⁻⁴, and what is neither tiny nor huge as it is
+  power(number) {
+    if (number === 0 || (number >= 0.01 && number < 1000)) return String(+number.toPrecision(2));
+    const [digits, power] = number.toExponential(1).split("e");
+    const raised = [...power.replace("+", "")].map((c) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)]);
+    return `${digits === "1.0" ? "" : `${digits}×`}10${raised.join("")}`;
+  },
+
+  // Radio buttons that look like one row of keys; act(i) when another is chosen
+  choose(legend, labels, chosen, act) {
+    kit.groups = (kit.groups ?? 0) + 1;
+    const keys = labels.map((label, i) => kit.make("label", {}, kit.make("input", {
+      type: "radio", name: `choice-${kit.groups}`, value: i, checked: i === chosen,
+      onchange: () => act(i),
+    }), kit.make("span", {}, label)));
+    const title = kit.make("legend", {}, legend);
+    return kit.make("fieldset", { class: "choice" }, title, kit.make("div", {}, ...keys));
+  },
+  check(label, checked, act) {
+    const box = kit.make("input", { type: "checkbox", checked, onchange: act });
+    return { node: kit.make("label", { class: "check" }, box, label), get on() { return box.checked; } };
+  },
+  // A slider; say(text) writes its value beside it
+  slide(label, limits, act) {
+    const input = kit.make("input", { type: "range", ...limits, oninput: () => act() });
+    const output = kit.make("output");
+    return {
+      input, node: kit.make("label", { class: "slide" }, kit.make("span", {}, label), input, output),
+      get value() { return Number(input.value); },
+      say(text) {
+        output.textContent = text;
+        input.setAttribute("aria-valuetext", text);
+      },
+    };
+  },
+
+  table(head, rows) {
+    const cell = (tag, scope) => (content) => kit.make(tag, scope ? { scope } : {}, content);
+    const line = ([first, ...rest]) =>
+      kit.make("tr", {}, cell("th", "row")(first), ...rest.map(cell("td")));
+    const [corner, ...columns] = head;
+    const top = [cell(corner ? "th" : "td", corner && "col")(corner), ...columns.map(cell("th", "col"))];
+    return kit.make("table", {}, kit.make("thead", {}, kit.make("tr", {}, ...top)),
+      kit.make("tbody", {}, ...rows.map(line)));
+  },
+  // The same numbers as text, for who cannot see the picture or wants to copy them
+  numbers: (title, head, rows) => kit.make("details", { class: "numbers" },
+    kit.make("summary", {}, title), kit.make("div", { class: "wide" }, kit.table(head, rows))),
+  bar: (share, text) =>
+    kit.make("span", { class: "bar", style: `--share: ${share.toFixed(4)}` }, text),
+  // Numbers as a row of colours: positive, negative, both the stronger the further from 0
+  strip(numbers, top, label) {
+    const colours = numbers.map((number, i) => {
+      const part = Math.min(1, Math.abs(number) / top) * 100, width = 100 / numbers.length;
+      const mix = `color-mix(in srgb, var(--${number < 0 ? "ink" : "accent"}) ${part.toFixed(0)}%, var(--paper))`;
+      return `${mix} ${(i * width).toFixed(2)}% ${((i + 1) * width).toFixed(2)}%`;
+    });
+    const style = `background-image: linear-gradient(90deg, ${colours.join(", ")})`;
+    return kit.make("span", { class: "strip", role: "img", "aria-label": label, style });
+  },
+
+  // A colour as it is now, in light, in dark and on paper; a canvas knows no variables
+  colour(name) {
+    kit.probe ??= document.body.appendChild(kit.make("i", { hidden: true }));
+    kit.probe.style.color = `var(--${name})`;
+    return getComputedStyle(kit.probe).color;
+  },
+  // A chart of lines. x and y: {label, range, log, ticks, show}, x also values;
+  // lines: [{name, values, colour, dash, dots}]. What is out of range stands at the edge.
+  chart(title, { x, y, lines, height = 230, room = 50 }) {
+    let at = null;
+    const box = kit.make("div", { class: "plot" }), ink = (name) => () => kit.colour(name);
+    const inside = (v) => (v === null ? null : Math.min(y.range[1], Math.max(y.range[0], v)));
+    const axis = ({ ticks, show }, size) => ({
+      size, stroke: ink("muted"), font: "12px system-ui, sans-serif", gap: 4,
+      grid: { stroke: ink("line"), width: 1 }, ticks: { show: false },
+      ...(ticks && { splits: () => ticks }), filter: (_, splits) => splits,
+      ...(show && { values: (_, splits) => splits.map((v) => (v === null ? "" : show(v))) }),
+    });
+    const series = ({ colour, dash, dots }) => ({
+      stroke: ink(colour), dash, width: 2, ...(dots && { paths: () => null, width: 1 }),
+      points: { show: true, size: dots ? 5 : 6, fill: ink(colour) },
+    });
+    const scale = ({ log, range }) => ({ time: false, distr: log ? 3 : 1, range: () => range });
+    const write = (u) => {
+      const { ctx, bbox } = u, px = uPlot.pxRatio, shown = lines.filter((_, i) => u.series[i + 1].show);
+      ctx.save();
+      ctx.font = `${12 * px}px system-ui, sans-serif`;
+      ctx.textBaseline = "middle";
+      if (at !== null) {
+        const left = u.valToPos(at, "x", true);
+        ctx.fillStyle = kit.colour("ink");
+        ctx.fillRect(left - px / 2, bbox.top, px, bbox.height);
+      }
+      for (const { values, colour } of shown) values.forEach((v, i) => {
+        if (v === null || inside(v) === v) return;
+        ctx.fillStyle = kit.colour(colour);
+        const up = v > y.range[1], edge = u.valToPos(inside(v), "y", true);
+        const sign = v === 0 ? "0" : up ? "↑" : "↓";
+        ctx.fillText(sign, u.valToPos(x.values[i], "x", true) + 5 * px, edge + (up ? 10 : -10) * px);
+      });
+      let above = -Infinity; // names stand at the ends of their lines, none on another
+      shown.filter(({ name }) => name).map(({ name, values, colour }) => {
+        const end = values.findLastIndex((v) => v !== null);
+        return { name, colour, left: u.valToPos(x.values[end], "x", true),
+          top: u.valToPos(inside(values[end]), "y", true) };
+      }).sort((a, b) => a.top - b.top).forEach(({ name, colour, left, top }) => {
+        above = Math.max(top, above + 15 * px);
+        ctx.fillStyle = kit.colour(colour);
+        ctx.fillText(name, left + 8 * px, above);
+      });
+      ctx.restore();
+    };
+    const plot = new uPlot({
+      width: 320, height, padding: [12, room, 0, 0], legend: { show: false }, cursor: { show: false },
+      scales: { x: scale(x), y: scale(y) }, axes: [axis(x, 28), axis(y, 46)],
+      series: [{}, ...lines.map(series)], hooks: { draw: [write] },
+    }, [x.values, ...lines.map(({ values }) => values.map(inside))], box);
+    const again = () => plot.redraw(false);
+    for (const media of ["(prefers-color-scheme: dark)", "print"])
+      matchMedia(media).addEventListener("change", again);
+    new MutationObserver(again).observe(document.documentElement, { attributes: true });
+    new ResizeObserver(() => box.clientWidth && plot.setSize({ width: box.clientWidth, height }))
+      .observe(box);
+    const label = (kind, text) => kit.make("span", { class: kind, "aria-hidden": "true" }, text);
+    return {
+      node: kit.make("div", { class: "chart", role: "img", "aria-label": title },
+        label("up", y.label), box, label("along", x.label)),
+      mark(value) { at = value; again(); },
+      show(test) { lines.forEach((line, i) => plot.setSeries(i + 1, { show: test(line) })); },
+    };
+  },
+};
