@@ -4,9 +4,9 @@
 figures.cache = function (node, { words, poem, prompt, n_head, n_layer }) {
   const chars = [...poem], first = [...prompt].length, times = n_head * n_layer;
   const still = matchMedia("(prefers-reduced-motion: reduce)");
-  const slider = kit.slide(words.written, { min: first, max: chars.length, step: 1, value: first }, draw);
+  const slider = kit.slide(words.written, { min: first, max: chars.length, step: 1, value: Math.min(24, chars.length) }, draw);
   const button = kit.make("button", { type: "button", onclick: play }, words.write);
-  const text = kit.make("p", { class: "poem", lang: "zh-CN" }), grids = kit.make("div", { class: "pair" });
+  const text = kit.make("p", { class: "written", lang: "zh-CN" }), grids = kit.make("div", { class: "two" });
   const sums = kit.make("div", { role: "status" });
   let timer = null;
   node.append(kit.make("div", { class: "keys" }, button), slider.node, text, grids, sums);
@@ -33,7 +33,7 @@ figures.cache = function (node, { words, poem, prompt, n_head, n_layer }) {
     const path = (test) => Array.from({ length: n }, (_, i) => Array.from({ length: i + 1 },
       (_, j) => (test(i) ? cell(i, j) : "")).join("")).join("");
     return kit.make("div", {}, kit.make("p", { class: "name" }, title), kit.svg("svg",
-      { viewBox: "0 0 100 100", role: "img", "aria-label": title, class: "grid" },
+      { viewBox: "0 0 100 100", role: "img", "aria-label": title, class: "triangle" },
       kit.svg("path", { class: "kept", d: path((i) => !computed(i)) }),
       kit.svg("path", { class: "computed", d: path(computed) })));
   }

@@ -3,7 +3,7 @@
 
 figures.context = function (node, { words, contexts, tunes, asked, losses }) {
   let tune = 0, seen = contexts.length - 1;
-  const poem = kit.make("div", { class: "poem", lang: "zh-CN" }), says = kit.make("p", { role: "status" });
+  const poem = kit.make("div", { class: "written", lang: "zh-CN" }), says = kit.make("p", { role: "status" });
   node.append(
     kit.choose(words.tune, tunes.map(({ name }) => name), 0, (i) => draw((tune = i))),
     kit.choose(words.context, contexts.map(({ context }) => context), seen, (i) => draw((seen = i))),
@@ -18,9 +18,10 @@ figures.context = function (node, { words, contexts, tunes, asked, losses }) {
       const parts = row.match(/[^，。、？！]+[，。、？！]?|[，。、？！]/g).map((part) => {
         const length = [...part.replace(/[，。、？！]/g, "")].length;
         if (!length) return part;
-        const right = length === form[n++], wanted = form[n - 1] ?? 0;
-        return kit.make("span", { class: right ? "good" : "bad" }, part,
-          kit.make("sub", {}, right ? "✓" : kit.fill(words.instead, { length, wanted })));
+        const wanted = form[n++], right = length === wanted;
+        const mark = right ? "✓" : wanted ? `${length}≠${wanted}` : words.extra;
+        return kit.make("span", { class: right ? "good" : "bad" }, kit.make("span", {}, part),
+          kit.make("sub", {}, mark));
       });
       rows.push(kit.make("p", {}, ...parts));
     }

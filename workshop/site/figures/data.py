@@ -247,7 +247,7 @@ def rates():
         "rates": [sorted(by_rate)[i] for i in measured],
         "versions": {name: [found[i] for i in measured] for name, found in versions.items()},
         "guess": round(guess, 4),
-        "range": [math.floor(10 * min(losses) - 0.5) / 10, min(6, math.ceil(10 * max(losses)) / 10)],
+        "range": [math.floor(10 * min(losses)) / 10, min(6, math.ceil(10 * max(losses) + 2) / 10)],
     }
 
 

@@ -11,7 +11,7 @@ figures.depth = function (node, { words, runs, range }) {
   const levels = runs[0].spread.map((_, i) => i);
   const charts = ["spread", "gradient"].map((what) => kit.chart(words[what], {
     x: { values: levels, range: [-0.15, 3.15], ticks: levels, show, label: words[`${what}_way`] },
-    y: { range: range[what], log: true, ticks: range[`${what}_ticks`], show: kit.power, label: words[what] },
+    y: { range: range[what], log: true, ticks: range[`${what}_ticks`], show: (v) => kit.power(v, true), label: words[what] },
     lines: lines(what), room: 32,
   }));
   const says = kit.make("p", { role: "status" }), numbers = kit.make("div");

@@ -26,12 +26,12 @@ figures.heads = function (node, { words, lines, own, before }) {
     place.replaceChildren(...line.heads.map((weights, head) => {
       const cell = (weight, j, i) => kit.make("span", { class: "cell", style: `--share: ${weight}` },
         i === at && weight >= 0.005 ? String(Math.round(100 * weight)) : "");
-      const rows = weights.map((seen, i) => kit.make("div", { class: i === at ? "row chosen" : "row" },
+      const rows = weights.map((seen, i) => kit.make("div", { class: i === at ? "rank looking" : "rank" },
         kit.make("b", {}, chars[i]), ...seen.map((weight, j) => cell(weight, j, i))));
       const best = weights[at].map((weight, j) => [weight, j]).sort((a, b) => b[0] - a[0]).slice(0, 2)
-        .filter(([weight]) => weight >= 0.05).map(([weight, j]) => `${chars[j]} ${kit.percent(weight)}`);
+        .filter(([weight]) => weight >= 0.05).map(([weight, j]) => `${chars[j]} ${Math.round(100 * weight)}%`);
       const looks = kit.fill(words.looks, { char: chars[at], best: best.join(words.comma) });
-      const top = kit.make("div", { class: "row" }, kit.make("b"), ...chars.map((c) => kit.make("b", {}, c)));
+      const top = kit.make("div", { class: "rank" }, kit.make("b"), ...chars.map((c) => kit.make("b", {}, c)));
       const name = kit.fill(words.head, { head });
       const title = head === own.head ? words.is_own : head === before.head ? words.is_before : "";
       return kit.make("section", { "aria-label": name },

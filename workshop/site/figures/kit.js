@@ -18,7 +18,7 @@ const kit = {
 
   fill: (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]),
   visible: (char) => ({ "\n": "⏎", " ": "␣" })[char] ?? char,
-  percent: (p) => `${(100 * p).toFixed(p < 0.0995 ? 1 : 0)}%`,
+  percent: (p) => `${(100 * p).toFixed(p > 0 && p < 0.0995 ? 1 : 0)}%`,
   fixed: (number, digits) => number.toFixed(digits).replace("-", "−"),
   sum: (numbers) => numbers.reduce((a, b) => a + b, 0),
   dot: (a, b) => kit.sum(a.map((number, i) => number * b[i])),
@@ -26,9 +26,9 @@ const kit = {
     const top = Math.max(...scores), powers = scores.map((s) => Math.exp(s - top));
     return powers.map((p) => p / kit.sum(powers));
   },
-  // 0.00012 as 1.2×10⁻⁴, and what is neither tiny nor huge as it is
-  power(number) {
-    if (number === 0 || (number >= 0.01 && number < 1000)) return String(+number.toPrecision(2));
+  // 0.00012 as 1.2×10⁻⁴, and what is neither tiny nor huge as it is, unless all are to be alike
+  power(number, alike = false) {
+    if (!number || (!alike && number >= 0.01 && number < 1000)) return String(+number.toPrecision(2));
     const [digits, power] = number.toExponential(1).split("e");
     const raised = [...power.replace("+", "")].map((c) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)]);
     return `${digits === "1.0" ? "" : `${digits}×`}10${raised.join("")}`;
@@ -46,7 +46,7 @@ const kit = {
   },
   check(label, checked, act) {
     const box = kit.make("input", { type: "checkbox", checked, onchange: act });
-    return { node: kit.make("label", { class: "check" }, box, label), get on() { return box.checked; } };
+    return { node: kit.make("label", { class: "tick" }, box, label), get on() { return box.checked; } };
   },
   // A slider; say(text) writes its value beside it
   slide(label, limits, act) {
@@ -75,16 +75,16 @@ const kit = {
   numbers: (title, head, rows) => kit.make("details", { class: "numbers" },
     kit.make("summary", {}, title), kit.make("div", { class: "wide" }, kit.table(head, rows))),
   bar: (share, text) =>
-    kit.make("span", { class: "bar", style: `--share: ${share.toFixed(4)}` }, text),
+    kit.make("span", { class: "portion", style: `--share: ${share.toFixed(4)}` }, text),
   // Numbers as a row of colours: positive, negative, both the stronger the further from 0
   strip(numbers, top, label) {
     const colours = numbers.map((number, i) => {
       const part = Math.min(1, Math.abs(number) / top) * 100, width = 100 / numbers.length;
-      const mix = `color-mix(in srgb, var(--${number < 0 ? "ink" : "accent"}) ${part.toFixed(0)}%, var(--paper))`;
+      const mix = `color-mix(in srgb, var(--${number < 0 ? "muted" : "accent"}) ${part.toFixed(0)}%, var(--paper))`;
       return `${mix} ${(i * width).toFixed(2)}% ${((i + 1) * width).toFixed(2)}%`;
     });
     const style = `background-image: linear-gradient(90deg, ${colours.join(", ")})`;
-    return kit.make("span", { class: "strip", role: "img", "aria-label": label, style });
+    return kit.make("span", { class: "colours", role: "img", "aria-label": label, style });
   },
 
   // A colour as it is now, in light, in dark and on paper; a canvas knows no variables
@@ -94,44 +94,45 @@ const kit = {
     return getComputedStyle(kit.probe).color;
   },
   // A chart of lines. x and y: {label, range, log, ticks, show}, x also values;
-  // lines: [{name, values, colour, dash, dots}]. What is out of range stands at the edge.
+  // lines: [{name, values, colour, dash, dots, plain}]. What is out of range is named at the edge.
   chart(title, { x, y, lines, height = 230, room = 50 }) {
     let at = null;
     const box = kit.make("div", { class: "plot" }), ink = (name) => () => kit.colour(name);
-    const inside = (v) => (v === null ? null : Math.min(y.range[1], Math.max(y.range[0], v)));
+    const inside = (v) => (v === null || v < y.range[0] || v > y.range[1] ? null : v);
     const axis = ({ ticks, show }, size) => ({
       size, stroke: ink("muted"), font: "12px system-ui, sans-serif", gap: 4,
       grid: { stroke: ink("line"), width: 1 }, ticks: { show: false },
       ...(ticks && { splits: () => ticks }), filter: (_, splits) => splits,
       ...(show && { values: (_, splits) => splits.map((v) => (v === null ? "" : show(v))) }),
     });
-    const series = ({ colour, dash, dots }) => ({
+    const series = ({ colour, dash, dots, plain }) => ({
       stroke: ink(colour), dash, width: 2, ...(dots && { paths: () => null, width: 1 }),
-      points: { show: true, size: dots ? 5 : 6, fill: ink(colour) },
+      points: { show: !plain, size: dots ? 5 : 6, fill: ink(colour) },
     });
     const scale = ({ log, range }) => ({ time: false, distr: log ? 3 : 1, range: () => range });
     const write = (u) => {
       const { ctx, bbox } = u, px = uPlot.pxRatio, shown = lines.filter((_, i) => u.series[i + 1].show);
       ctx.save();
       ctx.font = `${12 * px}px system-ui, sans-serif`;
-      ctx.textBaseline = "middle";
+      [ctx.textBaseline, ctx.textAlign] = ["middle", "left"];
       if (at !== null) {
         const left = u.valToPos(at, "x", true);
         ctx.fillStyle = kit.colour("ink");
         ctx.fillRect(left - px / 2, bbox.top, px, bbox.height);
       }
-      for (const { values, colour } of shown) values.forEach((v, i) => {
-        if (v === null || inside(v) === v) return;
+      const named = shown.filter(({ dots }) => !dots), used = {}; // how many stand there already
+      for (const { name, values, colour } of named) values.forEach((v, i) => {
+        if (v === null || inside(v) !== null) return;
+        const up = v > y.range[1], place = `${up} ${i}`, n = (used[place] = (used[place] ?? -1) + 1);
+        const top = up ? bbox.top + (8 + 15 * n) * px : bbox.top + bbox.height - (8 + 15 * n) * px;
         ctx.fillStyle = kit.colour(colour);
-        const up = v > y.range[1], edge = u.valToPos(inside(v), "y", true);
-        const sign = v === 0 ? "0" : up ? "↑" : "↓";
-        ctx.fillText(sign, u.valToPos(x.values[i], "x", true) + 5 * px, edge + (up ? 10 : -10) * px);
+        ctx.fillText(v ? `↑ ${name ?? ""}` : "0", u.valToPos(x.values[i], "x", true) + 4 * px, top);
       });
       let above = -Infinity; // names stand at the ends of their lines, none on another
-      shown.filter(({ name }) => name).map(({ name, values, colour }) => {
-        const end = values.findLastIndex((v) => v !== null);
+      named.filter(({ name }) => name).map(({ name, values, colour }) => {
+        const end = values.findLastIndex((v) => inside(v) !== null);
         return { name, colour, left: u.valToPos(x.values[end], "x", true),
-          top: u.valToPos(inside(values[end]), "y", true) };
+          top: u.valToPos(values[end], "y", true) };
       }).sort((a, b) => a.top - b.top).forEach(({ name, colour, left, top }) => {
         above = Math.max(top, above + 15 * px);
         ctx.fillStyle = kit.colour(colour);
@@ -152,7 +153,7 @@ const kit = {
       .observe(box);
     const label = (kind, text) => kit.make("span", { class: kind, "aria-hidden": "true" }, text);
     return {
-      node: kit.make("div", { class: "chart", role: "img", "aria-label": title },
+      node: kit.make("div", { class: "drawing", role: "img", "aria-label": title },
         label("up", y.label), box, label("along", x.label)),
       mark(value) { at = value; again(); },
       show(test) { lines.forEach((line, i) => plot.setSeries(i + 1, { show: test(line) })); },

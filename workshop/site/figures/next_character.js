@@ -11,7 +11,7 @@ figures.next_character = function (node, { words, chars, tries }) {
     input.value = kit.visible(char);
     show(char);
   } }, kit.visible(char)));
-  const says = kit.make("p", { role: "status" }), lists = kit.make("div", { class: "pair" });
+  const says = kit.make("p", { role: "status" }), lists = kit.make("div", { class: "two" });
   const label = kit.make("label", {}, kit.make("span", {}, words.type), input);
   node.append(kit.make("div", { class: "keys" }, label, ...keys), says, lists);
   show(tries[0]);

@@ -11,11 +11,12 @@ figures.rates = function (node, { words, rates, versions, guess, range }) {
     }));
     return [{ name, colour, dash, values: found.map(mean) }, ...dots];
   });
-  const show = (rate) => rate.toExponential().replace("e", "×10").replace("-", "⁻").replace(/\d$/, (d) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[d]);
+  const show = (rate) => rate.toExponential(); // 3e-3, as on the command line
+  const tenths = Array.from({ length: 40 }, (_, i) => i / 10 + 3).filter((v) => v >= range[0] && v <= range[1]);
   const chart = kit.chart(words.title, {
     x: { values: rates, log: true, range: [rates[0] / 1.15, rates.at(-1) * 1.15], label: words.rate,
-      ticks: rates.filter((rate) => /^[125]e/.test(rate.toExponential())), show },
-    y: { range, label: words.loss, show: (loss) => loss.toFixed(1) }, lines, room: 30, height: 280,
+      ticks: rates.filter((rate) => /^[1236]e/.test(rate.toExponential())), show },
+    y: { range, label: words.loss, ticks: tenths, show: (loss) => loss.toFixed(1) }, lines, room: 40, height: 280,
   });
   const usual = rates.indexOf(0.003), slider = kit.slide(words.handle,
     { min: 0, max: rates.length - 1, step: 1, value: usual < 0 ? 0 : usual }, draw);

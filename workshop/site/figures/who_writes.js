@@ -19,8 +19,8 @@ figures.who_writes = function (node, { words, blocks }) {
       return [name, kit.strip(numbers, top, kit.fill(words.strip, { head })), ...quarters(numbers).map(kit.percent)];
     });
     const part = (i) => `${i * size}–${(i + 1) * size - 1}`;
-    place.replaceChildren(...rows.map(([name, strip]) => kit.make("div", { class: "row" }, kit.make("b", {}, name), strip)),
-      kit.make("div", { class: "row scale", "aria-hidden": "true" }, kit.make("b"),
+    place.replaceChildren(...rows.map(([name, strip]) => kit.make("div", { class: "rank" }, kit.make("b", {}, name), strip)),
+      kit.make("div", { class: "rank scale", "aria-hidden": "true" }, kit.make("b"),
         kit.make("span", {}, ...heads.map((_, i) => kit.make("i", {}, String(i * size))))),
       kit.table([words.share, ...heads.map((_, i) => part(i))], rows.map(([name, , ...cells]) => [name, ...cells])));
     says.textContent = words[`says_${way}`];
