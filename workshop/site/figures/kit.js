@@ -73,7 +73,10 @@ const kit = {
   },
   // The same numbers as text, for who cannot see the picture or wants to copy them
   numbers: (title, head, rows) => kit.make("details", { class: "numbers" },
-    kit.make("summary", {}, title), kit.make("div", { class: "wide" }, kit.table(head, rows))),
+    kit.make("summary", {}, title), kit.wide(title, kit.table(head, rows))),
+  // What may be wider than a phone scrolls, by keyboard too
+  wide: (name, ...children) => kit.make("div",
+    { class: "wide", tabindex: 0, role: "group", "aria-label": name }, ...children),
   bar: (share, text) =>
     kit.make("span", { class: "portion", style: `--share: ${share.toFixed(4)}` }, text),
   // Numbers as a row of colours: positive, negative, both the stronger the further from 0

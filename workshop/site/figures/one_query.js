@@ -16,7 +16,7 @@ figures.one_query = function (node, { words, sources }) {
   function open() {
     const last = source.chars.length - 1;
     const positions = kit.choose(words.position, source.chars, last, (i) => build(i));
-    const table = kit.make("div", { class: "wide" });
+    const table = kit.wide(words.table);
     const checks = kit.make("div", { class: "checks" }, scaled.node, masked.node);
     place.replaceChildren(positions, checks, table);
     build(last);
