@@ -63,8 +63,11 @@ def page_of(names, language="en"):
       numbers.words = new Proxy(numbers.words, {words}); // a word that is not listed is an error
       figures[name](document.getElementById(name), numbers, {language!r});
     }}"""
+    watch = """if (window.uPlot) uPlot = new Proxy(uPlot, {
+      construct: (made, [options, data, box]) => (box.plot = new made(options, data, box)),
+    });"""  # so that a test can ask what is drawn
     first = "const figures = {}, given = {};"
-    scripts = "".join(f"<script>{text}</script>" for text in [first, *texts, *given, start])
+    scripts = "".join(f"<script>{text}</script>" for text in [first, *texts, *given, watch, start])
     sheets = [FIGURES / "lib" / "uPlot.css", FIGURES / "figures.css"]
     style = COLOURS + "".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
     return (
@@ -257,6 +260,13 @@ def cells(page, selector):
     return page.locator(f"{selector} table").first.evaluate(script)
 
 
+def drawn(page, name):
+    """Return of each chart of a figure the lines that it shows now."""
+    script = """(boxes) => boxes.map(
+      ({ plot }) => plot.data.filter((_, i) => i && plot.series[i].show))"""
+    return page.locator(f"#{name} .plot").evaluate_all(script)
+
+
 def pick(page, name, group, label):
     page.locator(f"#{name} fieldset").nth(group).get_by_label(label, exact=True).check(force=True)
 
@@ -363,8 +373,11 @@ def test_signal_and_gradient_are_shown_of_the_version_and_time_chosen(page):
         pairs = [[plain(number) for number in cell.split(" / ")] for cell in row]
         for pair, *right in zip(pairs, run["spread"], run["gradient"], strict=True):
             assert pair == pytest.approx(right, rel=0.06)
+    for chart, what in zip(drawn(page, "depth"), ("spread", "gradient"), strict=True):
+        assert chart == [[value or None for value in run[what]] for run in runs]  # 0 is written
     pick(page, "depth", 0, "v7: x = x + f(x)")
     assert len(cells(page, "#depth .numbers")) == 3
+    assert [len(chart) for chart in drawn(page, "depth")] == [3, 3]
 
 
 def plain(number):
@@ -396,6 +409,9 @@ def test_the_handle_on_the_rate_tells_what_the_records_tell(page):
             for part, loss in zip(shown, found[i] or [None], strict=True):
                 missing = "no longer a number" if found[i] else "not measured"
                 assert part == missing if loss is None else plain(part) == pytest.approx(loss, 0.06)
+    (lines,), top = drawn(page, "rates"), rates["range"][1]
+    means = [sum(found) / len(found) if found else None for found in rates["versions"]["v7"]]
+    assert lines[0] == pytest.approx([mean if mean and mean < top else None for mean in means])
 
 
 @needs_browser
@@ -407,6 +423,7 @@ def test_the_two_losses_part_as_in_the_records(page):
         said = text(page, "#overfitting > p")
         numbers_said = [float(n) for n in re.findall(r"\d+\.\d+", said)]
         assert numbers_said == pytest.approx([train, val, val - train, low], abs=0.0051)
+        assert drawn(page, "overfitting") == [[run["train"], run["val"]]]
         assert said.startswith(f"Step {run['steps'][1]}:") and f"averaged: {run['seeds']}" in said
 
 
@@ -439,6 +456,8 @@ def test_the_score_by_distance_is_that_of_v14s_rotation(page):
         shown = float(re.search("score (.+?),", text(page, "#clock > p"))[1].replace("−", "-"))
         assert shown == pytest.approx(scores[first + distance, first].item(), abs=0.02)
     assert scores[:, 0].argmax() == 6  # as the caption says
+    ((line,),) = drawn(page, "clock")
+    assert line == pytest.approx(scores[:, 0].tolist(), abs=0.02)
     speed = numbers()["clock"]["speeds"][data.PLANES[1]]
     assert f"{41 * speed:.2f} radians" in text(page, "#clock figure:nth-of-type(2)")
 
