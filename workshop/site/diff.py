@@ -1,6 +1,7 @@
 """The code of a step for its page: its lines in colours, what changed marked, the rest folded."""
 
 import difflib
+import functools
 import html
 import itertools
 import re
@@ -106,23 +107,25 @@ def body(step):
 
 def pieces(lines, chinese=False):
     """Return of each line its pieces, [class, text, text in English, is it marked]."""
-    shown = in_chinese("\n".join(lines)).split("\n") if chinese and lines else lines
+    source = "\n".join(lines)
+    shown = in_chinese(source) if chinese and lines else source
     return [
         [[kind, text, english, False] for (kind, text), (_, english) in zip(*both, strict=True)]
-        for both in zip(lexed(shown), lexed(lines), strict=True)
+        for both in zip(lexed(shown), lexed(source), strict=True)
     ]
 
 
-def lexed(lines):
+@functools.cache  # each script is shown twice, as itself and as what the next began with
+def lexed(source):
     """Return of each line [(class, text)]: k keyword, s string, c comment, d what is defined."""
-    result = [[]]
-    for token, text in pygments.lex("\n".join(lines), LEXER) if lines else ():
+    result = [[]] if source else []
+    for token, text in pygments.lex(source, LEXER) if source else ():
         name = pygments.token.STANDARD_TYPES.get(token, "")
         kind = {"nc": "d", "nf": "d", "sd": "c"}.get(name, name[:1])
         for i, part in enumerate(text.split("\n")):
             result += [[]] if i else []
             result[-1] += [(kind, part)] if part else []
-    return result if lines else []
+    return result
 
 
 def mark_changes(old, new):
