@@ -242,10 +242,11 @@ def test_the_repository_comes_as_one_file():
     with zipfile.ZipFile(built() / "babygpt.zip") as kept:
         names = {name.removeprefix("babygpt/") for name in kept.namelist()}
     wanted = {"README.md", "requirements.txt", "data/ci.txt", "data/babygpt_evening.pt"}
+    wanted |= {"data/weights/v04.pt", "workshop/rules.py"}
     wanted |= {step.file for step in STEPS} | {"tools/practice.py", "tests/conftest.py"}
     wanted |= {"tools/tasks/v7.toml", "docs/records/ladder.jsonl", "docs/en/v07.md"}
     assert wanted <= names
-    assert not any(name.startswith(("my_", "workshop", ".")) for name in names)
+    assert not any(name.startswith(("my_", "site/", ".git/")) or ".pyc" in name for name in names)
 
 
 # --- the text of a page

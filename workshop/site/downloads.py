@@ -13,10 +13,10 @@ from comments import in_chinese
 from steps import ROOT, STEPS
 from task import read_task, task_names
 
-# The repository as one file: all that the commands of the pages need
-KEPT = ("*.md", "*.toml", "LICENSE", "requirements.txt", "babygpt_v*.py", "beyond/*", "data/*.*")
-KEPT += ("tools/*", "tools/tasks/*", "tests/*", "docs/*/*")
-LARGE = (".pt", ".txt")  # these are stored, or pack badly: a second is better spent elsewhere
+# The repository as one file: all of it, and nothing that somebody has made in the same folder
+KEPT = ("*.md", "*.toml", "LICENSE", "requirements.txt", "babygpt_v*.py", "beyond/*", "docs/*/*")
+KEPT += ("data/*", "data/weights/*", "tools/*", "tools/tasks/*", "tests/**/*", "workshop/**/*")
+KEPT += (".gitignore", ".ci/*", ".github/workflows/*")
 
 
 def write(out):
@@ -31,10 +31,11 @@ def write(out):
         text = in_chinese(step.path.read_text(encoding="utf-8"))
         file = out / "scripts" / "zh-CN" / step.path.name
         file.write_text(text, encoding="utf-8", newline="\n")
-    with zipfile.ZipFile(out / "babygpt.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as kept:
+    with zipfile.ZipFile(out / "babygpt.zip", "w", compresslevel=1) as kept:
         for path in sorted({path for pattern in KEPT for path in ROOT.glob(pattern)}):
-            if path.is_file():
-                kept.write(path, f"babygpt/{path.relative_to(ROOT).as_posix()}")
+            packed = zipfile.ZIP_STORED if path.suffix == ".pt" else zipfile.ZIP_DEFLATED
+            if path.is_file() and path.parent.name != "__pycache__":
+                kept.write(path, f"babygpt/{path.relative_to(ROOT).as_posix()}", packed)
 
 
 def write_starts(folder, language):
