@@ -13,6 +13,7 @@ from steps import ROOT, STEPS
 
 DOCS = [ROOT / "docs" / language for language in ("en", "zh-CN")]
 OTHERS = {"readme": "", "beyond": "beyond", "data": "data"}  # pages that lie in other folders
+PICTURES = Path(__file__).with_name("pictures")
 COMMENT = re.compile(r"<!-- (.+?) -->\s*", re.S)
 NUMBER = re.compile(r"<!-- \w+ ([\w.-]+) -->")
 # Where GitHub runs a workflow, it says which repository this is
@@ -153,6 +154,9 @@ class Renderer(RendererHTML):
         return self.renderToken(tokens, i, options, env)
 
     def fence(self, tokens, i, options, env):  # the commands of a task begin with its file
+        picture = PICTURES / f"{env['file'].stem}.svg"
+        if tokens[i].info == "text" and picture.exists():  # which is drawn there with characters
+            return f"<figure>{picture.read_text(encoding='utf-8')}</figure>"
         start = str(env["start"]) if env.get("section") == "practice" else ""
         return start + super().fence(tokens, i, options, env)
 
