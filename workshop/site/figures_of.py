@@ -63,7 +63,7 @@ def place(figures, sections):
 
 
 def is_of(token, figure):
-    return token.type == "inline" and f"/{figure['instead']})" in token.content
+    return token.type == "inline" and f"/images/{figure['instead']}." in token.content
 
 
 def files_on(figures):
