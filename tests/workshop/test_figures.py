@@ -5,6 +5,7 @@ Playwright and Chromium for the second half, as test_site_browser.py does.
 """
 
 import functools
+import importlib.util
 import itertools
 import json
 import os
@@ -65,7 +66,12 @@ def page_of(names, language="en"):
     }}"""
     watch = """if (window.uPlot) uPlot = new Proxy(uPlot, {
       construct: (made, [options, data, box]) => (box.plot = new made(options, data, box)),
-    });"""  # so that a test can ask what is drawn
+    });
+    const canvas = CanvasRenderingContext2D.prototype, { fillText } = canvas, written = new Set();
+    canvas.fillText = function (text, ...place) {
+      written.add(text);
+      fillText.call(this, text, ...place);
+    };"""  # so that a test can ask what is drawn
     first = "const figures = {}, given = {};"
     scripts = "".join(f"<script>{text}</script>" for text in [first, *texts, *given, watch, start])
     sheets = [FIGURES / "lib" / "uPlot.css", FIGURES / "figures.css"]
@@ -210,15 +216,16 @@ def test_the_poems_are_marked_by_the_form_that_their_tune_has():
         assert tuple(tune["form"]) == usual_form(bodies[tune["name"]])[0]
     wholes = [row["whole"] for row in context["contexts"]]
     assert wholes == sorted(wholes)  # what the figure is to show
+    (record,) = Records().of("evening")  # of another model, context_poems.py has to be run again
+    assert context["sha256"] == record["kept"]["sha256"]
 
 
 # --- once in a browser
 
-if not os.environ.get("CI"):
-    pytest.importorskip("playwright", reason="needs pip install -r workshop/site/requirements.txt")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 needs_browser = pytest.mark.skipif(
-    CHROMIUM is None and not os.environ.get("CI"), reason="needs Chromium"
+    not os.environ.get("CI") and not (CHROMIUM and importlib.util.find_spec("playwright")),
+    reason="needs Chromium and pip install -r workshop/site/requirements.txt",
 )
 
 
@@ -505,6 +512,12 @@ def test_every_chart_is_drawn_and_every_control_moves_by_keyboard(page):
       c.getContext("2d").getImageData(0, 0, c.width, c.height).data.buffer)).size)"""
     drawn = page.evaluate(colours)
     assert len(drawn) == 5 and min(drawn) > 20
+    written = set(page.evaluate("[...written]"))
+    assert {"train", "val", "v6", "v9", "0", "3e-3", "4.7", "10⁻⁴"} <= written
+    rates = numbers()["rates"]  # what is beyond the upper edge is named there
+    for name, found in rates["versions"].items():
+        beyond = any(v is None or v > rates["range"][1] for seeds in found for v in seeds)
+        assert (f"↑ {name}" in written) == beyond
     radio = page.locator("#who_writes fieldset").nth(1).locator("input")
     radio.nth(0).focus()
     page.keyboard.press("ArrowRight")

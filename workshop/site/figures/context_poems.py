@@ -6,6 +6,7 @@ Twenty poems to each of the eight tunes of tools/form.py, after a title, by seed
 context. Those that are kept are the first to each tune, none is chosen; "whole" counts all of them.
 """
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -20,13 +21,14 @@ from judge import Judge  # noqa: E402
 from poems import AUTHOR, lines_of, read_rhymes, usual_form  # noqa: E402
 from steps import ROOT, find_step, import_script, loaded  # noqa: E402
 
+MODEL = ROOT / "data" / "babygpt_evening.pt"
 CONTEXTS, EACH, SEED = (8, 16, 32, 64, 128), 20, 1337
 SHOWN = "浣溪沙", "蝶恋花", "点绛唇"
 
 
 def main():
     script = import_script(find_step("v15"))
-    model, tokenizer, config = loaded(script, ROOT / "data" / "babygpt_evening.pt")
+    model, tokenizer, config = loaded(script, MODEL)
     _, _, train, val = text_of(script, config)
     rhymes = (ROOT / "data" / "rhymes.txt").read_text(encoding="utf-8")
     judge = Judge(train, val, read_rhymes(rhymes))
@@ -53,6 +55,7 @@ def main():
     ]
     asked = EACH * len(judge.tunes)
     found = {"contexts": contexts, "asked": asked, "seed": SEED, "tunes": tunes}
+    found["sha256"] = hashlib.sha256(MODEL.read_bytes()).hexdigest()
     text = json.dumps(found, ensure_ascii=False, indent=1)
     (HERE / "context_poems.json").write_text(text + "\n", encoding="utf-8", newline="\n")
     print([len(lines_of(body)) for tune in tunes for body in tune["poems"].values()])
