@@ -510,6 +510,8 @@ def test_what_the_cache_saves_is_what_v15_saves(page):
 def test_every_chart_is_drawn_and_every_control_moves_by_keyboard(page):
     colours = """[...document.querySelectorAll("canvas")].map((c) => new Set(new Uint32Array(
       c.getContext("2d").getImageData(0, 0, c.width, c.height).data.buffer)).size)"""
+    pick(page, "depth", 0, "both")
+    pick(page, "depth", 1, "after 1,600 steps")
     drawn = page.evaluate(colours)
     assert len(drawn) == 5 and min(drawn) > 20
     written = set(page.evaluate("[...written]"))
@@ -533,7 +535,7 @@ def test_on_a_phone_nothing_is_cut_and_axe_finds_nothing(browser, tmp_path):
     (tmp_path / "zh.html").write_text(page_of(list(LISTED), "zh-CN"), encoding="utf-8")
     page.goto((tmp_path / "zh.html").as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    page.evaluate("for (const d of document.querySelectorAll('details')) d.open = true")
+    page.locator("summary").first.click()
     page.add_script_tag(path=AXE)
     found = page.evaluate("axe.run({ preload: false })")["violations"]
     assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found] == []
