@@ -535,7 +535,13 @@ def test_on_a_phone_nothing_is_cut_and_axe_finds_nothing(browser, tmp_path):
     (tmp_path / "zh.html").write_text(page_of(list(LISTED), "zh-CN"), encoding="utf-8")
     page.goto((tmp_path / "zh.html").as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    pick(page, "one_query", 0, "上文的例子")
+    pick(page, "one_query", 1, "春")  # the others are hidden by the mask
     page.locator("summary").first.click()
+    beyond = """[...document.querySelectorAll(".figure :not(.wide *)")].filter((node) =>
+      node.getBoundingClientRect().right > node.closest(".figure").getBoundingClientRect().right + 1)
+      .map((node) => node.outerHTML.slice(0, 100))"""
+    assert page.evaluate(beyond) == []
     page.add_script_tag(path=AXE)
     found = page.evaluate("axe.run({ preload: false })")["violations"]
     assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found] == []
