@@ -538,9 +538,9 @@ def test_on_a_phone_nothing_is_cut_and_axe_finds_nothing(browser, tmp_path):
     pick(page, "one_query", 0, "上文的例子")
     pick(page, "one_query", 1, "春")  # the others are hidden by the mask
     page.locator("summary").first.click()
-    beyond = """[...document.querySelectorAll(".figure :not(.wide *)")].filter((node) =>
-      node.getBoundingClientRect().right > node.closest(".figure").getBoundingClientRect().right + 1)
-      .map((node) => node.outerHTML.slice(0, 100))"""
+    beyond = """((right) => [...document.querySelectorAll(".figure :not(.wide *)")]
+      .filter((node) => right(node) > right(node.closest(".figure")) + 1)
+      .map((node) => node.outerHTML.slice(0, 100)))((node) => node.getBoundingClientRect().right)"""
     assert page.evaluate(beyond) == []
     page.add_script_tag(path=AXE)
     found = page.evaluate("axe.run({ preload: false })")["violations"]
