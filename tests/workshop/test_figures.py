@@ -341,6 +341,8 @@ def test_the_example_can_be_edited_and_heads_of_v4_be_followed(page):
     assert page.get_by_label("query of 水").get_attribute("aria-invalid") == "true"
     rows = cells(page, "#one_query")  # what cannot be read changes nothing
     assert percents([row[3] for row in rows]) == pytest.approx(weights.tolist(), abs=0.0051)
+    page.get_by_role("button", name="reset").click()
+    assert page.get_by_label("query of 水").input_value() == "1 3 1 0"
     head = numbers()["one_query"]["sources"][2]["head"]
     pick(page, "one_query", 0, f"a trained v4, head {head}")
     pick(page, "one_query", 1, "月")

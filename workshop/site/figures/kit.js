@@ -110,7 +110,7 @@ const kit = {
     });
     const series = ({ colour, dash, dots, plain }) => ({
       stroke: ink(colour), dash, width: 2, ...(dots && { paths: () => null, width: 1 }),
-      points: { show: !plain, size: dots ? 5 : 6, fill: ink(colour) },
+      points: { show: !plain, size: dots ? 5 : 6, fill: ink(dots ? "paper" : colour) },
     });
     const scale = ({ log, range }) => ({ time: false, distr: log ? 3 : 1, range: () => range });
     const write = (u) => {

@@ -2,22 +2,22 @@
 "use strict";
 
 figures.one_query = function (node, { words, sources }) {
-  let source = structuredClone(sources[0]), at, cells;
+  let source, at, cells;
   const names = sources.map(({ head }) => (head === null ? words.example : kit.fill(words.head, { head })));
   const scaled = kit.check(words.scale, true, update), masked = kit.check(words.mask, true, update);
   const place = kit.make("div"), says = kit.make("p", { role: "status" });
-  const from = kit.choose(words.from, names, 0, (i) => {
-    source = structuredClone(sources[i]);
-    open();
-  });
+  const from = kit.choose(words.from, names, 0, take);
+  const reset = kit.make("button", { type: "button", onclick: () => take(0) }, words.reset);
   node.append(from, place, says);
-  open();
+  take(0);
 
-  function open() {
+  function take(i) {
+    source = structuredClone(sources[i]);
+    reset.hidden = source.head !== null;
     const last = source.chars.length - 1;
     const positions = kit.choose(words.position, source.chars, last, (i) => build(i));
     const table = kit.wide(words.table);
-    const checks = kit.make("div", { class: "checks" }, scaled.node, masked.node);
+    const checks = kit.make("div", { class: "checks" }, scaled.node, masked.node, reset);
     place.replaceChildren(positions, checks, table);
     build(last);
   }
