@@ -117,11 +117,16 @@ def versions(*numbers):
 
 
 def versions_with(*names, first=1, last=NEWEST):
-    """Return the versions in which one of these sections is new or changed."""
+    """Return the versions in which one of these sections is new or changed.
+
+    A learner's file may differ anywhere: with --mine it is that version, once it has the sections.
+    """
     new = {name for step in STEPS for name in step.may_change if name[0] == "+"}
     chosen = {STEPS[0].version} if any(f"+{name}" not in new for name in names) else set()
     wanted = {*names, *(f"+{name}" for name in names)}
     chosen |= {step.version for step in STEPS if wanted.intersection(step.may_change)}
+    mine = {int(name[1:]) for name in MINE if "." not in name}
+    chosen |= {version for version in mine if any(v < version for v in chosen)}
     return sorted(version for version in chosen if first <= version <= last)
 
 

@@ -141,7 +141,7 @@ def test_the_order_of_two_characters_matters(gpt, device):
     "the attention weights are a lower triangle, each row sums to 1",
     "注意力权重是下三角矩阵，每行之和为 1",
 )
-@changed("Head")
+@changed("Head", last=12)
 def test_attention_weights_are_a_triangle_of_rows_that_sum_to_one(gpt, device):
     head = gpt.Head(small(gpt, n_embed=T), T).to(device).eval()
     one_hot = torch.eye(T, device=device)[None]  # (1, T, T)

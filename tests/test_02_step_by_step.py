@@ -123,9 +123,6 @@ def test_the_blocks_follow_one_another_and_share_no_weights(gpt, device):
     model = new_model(gpt, device, n_layer=3).eval()
     firsts = {block.sa.heads[0].key.weight.data_ptr() for block in model.blocks}
     assert len(model.blocks) == len(firsts) == 3
-    x = torch.randn(2, T, C, device=device)
-    first, second, third = model.blocks
-    assert_close(model.blocks(x), third(second(first(x))))
     read = []
     for block in model.blocks:
         block.register_forward_hook(lambda block, args, output: read.append((args[0], output)))

@@ -70,7 +70,7 @@ def no_future(length, device):
 
 @says("a head is PyTorch's own causal attention", "一个头的输出与 PyTorch 自带的因果注意力一致")
 @pytest.mark.parametrize("length", [1, 5, T])
-@changed("Head")
+@changed("Head", last=12)
 def test_a_head_is_pytorchs_causal_attention(gpt, device, length):
     head = random_start(gpt.Head(small(gpt, n_embed=C), 12)).to(device).eval()
     x = torch.randn(B, length, C, device=device)

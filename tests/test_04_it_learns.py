@@ -41,6 +41,10 @@ def test_the_vocabulary_is_the_sorted_distinct_characters(gpt):
         tokenizer.encode("春x江")
 
 
+@says(
+    "the first part of the text is for training, the rest for validation: no character is in both",
+    "文本的前一部分用来训练，其余的用来验证，两者没有重叠",
+)
 @changed("load_data")
 def test_the_first_part_of_the_text_is_for_training_and_the_rest_for_validation(gpt, device):
     config = small(gpt, train_ratio=0.75, device=device)
@@ -62,6 +66,7 @@ def test_a_character_of_the_last_tenth_alone_is_known_and_evaluated(gpt, run):
     assert samples_of(out).startswith("天ß")
 
 
+@says("the targets are the text, one character later", "目标是原文往后移一个字符")
 @changed("get_batch")
 def test_the_targets_are_the_text_one_character_later(gpt, device):
     ids, starts = torch.arange(100, device=device) * 2, torch.tensor([0, 7, 91], device=device)
@@ -151,6 +156,10 @@ def test_every_parameter_gets_a_gradient(gpt, device):
 # --- training
 
 
+@says(
+    "trained on a short text, it knows the text, and writes it",
+    "用一小段文本训练之后，它记得住这段文本，也写得出来",
+)
 @changed("train", *MODEL)
 def test_the_loss_falls_from_guessing_to_knowing_the_text(gpt, device):
     """One layer: two without a residual connection (v6) learn badly, which is v6's lesson."""
@@ -190,6 +199,10 @@ def test_one_batch_can_be_learned_by_heart(gpt, device):
     )
 
 
+@says(
+    "training goes where AdamW goes on the same batches, at a rate that rises and falls",
+    "训练走的每一步，都与 AdamW 在同样的批次上走的相同，学习率先升后降",
+)
 @changed("train")
 def test_training_is_adamw_with_fresh_gradients_and_a_rate_that_rises_and_falls(gpt, batches):
     """A twin is trained here, on the same batches. The schedule moves the rate and nothing else:

@@ -76,6 +76,10 @@ def mode_of(model):
     return torch.is_grad_enabled(), {module.training for module in model.modules()}
 
 
+@says(
+    "what a run writes is drawn in eval mode, without gradients, from the seed",
+    "写词在评估模式下进行，不算梯度，从种子开始",
+)
 @changed("sample", "main", "BabyGPT")
 def test_the_samples_of_a_run_come_from_eval_mode_without_gradients_and_from_the_seed(
     gpt, run, monkeypatch

@@ -22,6 +22,7 @@ from conftest import (
     interrupt,
     loaded,
     new_model,
+    says,
     small,
     versions,
     versions_with,
@@ -170,6 +171,10 @@ def test_a_second_run_in_another_process_prints_the_same(results, run, greek, gp
     assert without_checkpoint(out) == without_checkpoint(results[gpt][0])
 
 
+@says(
+    "the same seed gives the same run, another seed another one",
+    "种子相同，运行就相同；换一个种子，运行就不同",
+)
 @runs_anew
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(gpt, device, run):
     first, again, other = (run(gpt, seed=seed, device=device) for seed in (1, 1, 2))

@@ -4,6 +4,7 @@ is said of it; the right script does not; and the page's checks tell the two apa
 import ast
 import contextlib
 import io
+import json
 import math
 import re
 import subprocess
@@ -12,16 +13,19 @@ from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
 
+import practice
 import pytest
+import task as tasks
 import torch
 from conftest import ROOT, TEXT, VOCAB, data_of, flags, new_model, random_ids, small, train
+from practice import LANGUAGES, say
 from runs import losses_of
 from steps import find_step, import_script, read_script, tomllib
+from task import edited, read_task
 
 BUGS = tomllib.loads((ROOT / "tools" / "tasks" / "bugs.toml").read_text(encoding="utf-8"))["bug"]
 RUNS = tomllib.loads((ROOT / "workshop" / "runs.toml").read_text(encoding="utf-8"))
 SYLLABUS = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
-LANGUAGES = ("en", "zh-CN")
 by_bug = pytest.mark.parametrize("bug", BUGS, ids=lambda bug: f"bug {bug['number']}")
 
 
@@ -249,10 +253,142 @@ def test_the_tests_that_are_named_pass_for_the_right_script_and_fail_with_the_bu
     for text, status in ((source, 0), (source.replace(*bug["edit"]), 1)):
         file.write_text(text, encoding="utf-8")
         for name in bug["tests"]:
-            argv = [f"--mine=v{bug.get('tested_as', bug['version'])}={file}", "-k", name, "-q"]
+            argv = [f"--mine=v{bug['version']}={file}", "-k", name, "-q"]
             argv += ["-p", "no:cacheprovider", "-o", "addopts=", *syllabus]
             done = subprocess.run([sys.executable, "-m", "pytest", *argv], cwd=ROOT)
             assert done.returncode == status, name
+
+
+# --- as practice shows and checks them
+
+
+@pytest.fixture(params=LANGUAGES)
+def language(request, monkeypatch):
+    monkeypatch.setattr(say, "language", request.param, raising=False)
+    return request.param
+
+
+def started(bug, capsys):
+    """Return the task, the text of the file that practice writes, and what it says."""
+    task = read_task(f"bug {bug['number']}")
+    practice.write_start(task)
+    return task, task["file"].read_text(encoding="utf-8"), capsys.readouterr().out
+
+
+def checked(number, text, capsys):
+    """Return whether this text is bug 5 mended, and what was said."""
+    task = read_task(f"bug {number}")
+    task["file"].write_text(text, encoding="utf-8")
+    return practice.check(task, task["file"], limit=60), capsys.readouterr().out
+
+
+@by_bug
+def test_practice_writes_the_script_with_the_wrong_line_and_does_not_say_which(
+    bug, language, capsys
+):
+    task, text, said = started(bug, capsys)
+    wrong = read_script(find_step(bug["version"])).replace(*bug["edit"])
+    assert task["file"].name == f"bug_{bug['number']}.py"
+    assert practice.body(text) == practice.body(wrong)
+    symptom = bug[language]["symptom"].strip()
+    assert symptom in said and symptom in ast.get_docstring(ast.parse(text), clean=False)
+    above = text[: -len(practice.body(text))]
+    assert f"bug {bug['number']} bug_{bug['number']}.py" in above  # how to check it
+    told = [*bug[language]["hints"], bug[language]["mended"], *bug["edit"], "BabyGPT v"]
+    assert not any(secret.strip() in above + said for secret in told if secret.strip())
+    with pytest.raises(SystemExit, match=task["file"].name):
+        practice.write_start(task)
+
+
+def run_of(run, version, losses, poem, **more):
+    lines = [f"step {step:5d}: train loss {x:.4f}, val loss {x:.4f}" for step, x in losses]
+    head = ["text: 9 characters, 7 distinct", *lines]
+    output = "\n".join(head) + f"\n\n{poem}"
+    record = {"run": run, "version": version, "seed": 1337, "output": output}
+    return json.dumps({**record, **({"samples": [poem]} if poem else {}), **more})
+
+
+def test_beside_the_symptom_stands_what_the_recorded_runs_printed(
+    language, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(tasks, "RECORDS", tmp_path / "records")
+    (tmp_path / "records").mkdir()
+    _, text, said = started(BUGS[4], capsys)
+    assert "step" not in said and "Traceback" not in said  # nothing is recorded yet
+    Path("bug_5.py").unlink()
+    lines = [run_of("bug_5", 4, [(0, 8.5), (400, 5.75)], "春江水"), run_of("bug_3", 3, [], "")]
+    lines[1] = lines[1][:-1] + ', "stopped": "error: loss not finite"}'
+    lines += [run_of("ladder", v, [(0, 8.5), (400, 5.25)], "春江月") for v in (3, 4)]
+    (tmp_path / "records" / "runs.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    _, text, said = started(BUGS[4], capsys)
+    ours, theirs = (f"step   400: train loss {x}, val loss {x}" for x in ("5.7500", "5.2500"))
+    for shown in (text, said):
+        assert re.search(f"^{ours} +{theirs}$", shown, re.M)
+        assert "\nbug 5:\n春江水\n" in shown and "\nv4:\n春江月\n" in shown
+    assert ast.parse(text)
+    said = started(BUGS[2], capsys)[2]
+    assert re.search("^error: loss not finite +step +0: train", said, re.M)
+
+
+def test_hints_and_diff_of_a_bug(language, capsys):
+    task, _, _ = started(BUGS[4], capsys)
+    practice.hint(task, 2)
+    assert BUGS[4][language]["hints"][1] in capsys.readouterr().out
+    practice.diff(task, task["file"])
+    said = capsys.readouterr().out
+    assert "-        self.heads = nn.ModuleList([Head(config, head_size)] * config.n_head)" in said
+    assert '"""BabyGPT' not in said
+
+
+def test_the_list_has_the_bugs_and_says_which_are_mended(language, capsys):
+    practice.list_tasks()
+    said = capsys.readouterr().out
+    assert all(re.search(rf"^· bug {n} +v\d", said, re.M) for n in range(1, 13))
+    started(BUGS[4], capsys)
+    practice.list_tasks()
+    assert re.search(r"^○ bug 5 .*\(bug_5.py\)$", capsys.readouterr().out, re.M)
+
+
+# Mended, but not as the script has it
+OTHERWISE = {
+    5: [
+        "self.heads = nn.ModuleList([Head(config, head_size) for _ in range(config.n_head)])",
+        "self.heads = nn.ModuleList()\n        for _ in range(config.n_head):\n"
+        "            self.heads.append(Head(config, head_size))",
+    ],
+    2: ["            schedule.step()\n", "            schedule.step(), None\n"],
+    9: [
+        "        x = self.ln_final(self.blocks(x))",
+        "        for block in self.blocks:\n            x = block(x)\n        x = self.ln_final(x)",
+    ],
+}
+
+
+def test_a_bug_that_is_still_there_is_told_by_the_test_that_fails(language, capsys):
+    bug = BUGS[4]
+    passed, said = checked(5, started(bug, capsys)[1], capsys)
+    assert not passed and said.count("✗") == 1 and bug[language]["mended"] not in said
+    assert f"docs/{language}/debugging.md" in said and bug[language]["hints"][0] not in said
+
+
+def test_mended_in_another_way_it_is_whole_and_then_all_is_explained(capsys, monkeypatch):
+    monkeypatch.setattr(say, "language", "zh-CN", raising=False)
+    passed, said = checked(5, edited(read_task("bug 5")["reference"], [OTHERWISE[5]]), capsys)
+    assert passed and "✗" not in said and BUGS[4]["zh-CN"]["mended"] in said
+    practice.list_tasks()
+    assert re.search(r"^✓ bug 5 .*\(bug_5.py\)$", capsys.readouterr().out, re.M)
+
+
+@pytest.mark.slow
+@by_bug
+def test_every_bug_is_seen_until_it_is_mended(bug, capsys, monkeypatch):
+    monkeypatch.setattr(say, "language", "en", raising=False)
+    number, right = bug["number"], read_script(find_step(bug["version"]))
+    passed, said = checked(number, right.replace(*bug["edit"]), capsys)
+    assert not passed and said.count("✗") == 1
+    for text in (right, edited(right, [OTHERWISE.get(number, bug["edit"][:1] * 2)])):
+        passed, said = checked(number, text, capsys)
+        assert passed and bug["en"]["mended"] in said, said
 
 
 # --- the page

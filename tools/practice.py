@@ -1,11 +1,13 @@
 """Write a step yourself, and be told whether it is right. 自己写一步，看写得对不对。
 
-    python tools/practice.py                       # the tasks
+    python tools/practice.py                       # the tasks and the bugs
     python tools/practice.py v7                    # writes my_v7.py: v6 with the task on top
     python tools/practice.py v7 my_v7.py           # checks it
     python tools/practice.py v7 --hint 2           # the second of three hints
     python tools/practice.py v7 my_v7.py --diff    # beside the reference
     python tools/practice.py v7 my_v7.py --train   # trains it, as the recorded runs were
+    python tools/practice.py bug 5                 # writes bug_5.py: a version with a wrong line
+    python tools/practice.py bug 5 bug_5.py        # is it whole again?
 
 A task is a file of tools/tasks/: its text, its hints, the tests that decide, and wrong turns.
 """
@@ -19,15 +21,17 @@ import subprocess
 import sys
 from argparse import ArgumentParser
 from argparse import RawDescriptionHelpFormatter as Raw
+from itertools import zip_longest
 from pathlib import Path
 from textwrap import shorten
 
 from steps import ROOT, tomllib
-from task import LIMIT, TASKS, body, judged, problem_of, read_task, records_of, task_names
+from task import BUGS, LANGUAGES, LIMIT, TASKS, body, judged, problem_of, read_task, task_names
+from task import records as recorded
+from task import records_of
 
 WORDS = tomllib.loads((TASKS / "words.toml").read_text(encoding="utf-8"))
 PASSED = Path(".practice")  # in the reader's folder: the hashes of the files that have passed
-LANGUAGES = ("en", "zh-CN")
 MARGIN = 0.03  # of another machine
 
 
@@ -45,10 +49,6 @@ def command(*words):
     return " ".join(["python", Path(sys.argv[0]).as_posix(), *words])
 
 
-def my_file(task):
-    return Path(f"my_{task['name'].replace('.', '_')}.py")
-
-
 def stamp(file):
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
@@ -57,25 +57,47 @@ def idea(task):
     return task[say.language].get("idea") or task["idea" if say.language == "en" else "idea_zh"]
 
 
+def page_of(task):
+    return Path("docs", say.language, task["page"]).as_posix()
+
+
 def list_tasks():
-    """Print the tasks, and how far the reader's files are."""
+    """Print the tasks and the bugs, and how far the reader's files are."""
     passed = PASSED.read_text().split() if PASSED.exists() else []
-    print(say("tasks"))
-    for task in map(read_task, task_names()):
-        file = my_file(task)
-        is_right = file.exists() and stamp(file) in passed
-        mark = "✓" if is_right else "○" if file.exists() else "·"
-        print(f"{mark} {task['name']:5} {idea(task)}{f'  ({file})' if file.exists() else ''}")
+    for heading, names in (("tasks", task_names()), ("bugs", BUGS)):
+        print(say(heading))
+        for task in map(read_task, names):
+            file = task["file"]
+            is_right = file.exists() and stamp(file) in passed
+            mark = "✓" if is_right else "○" if file.exists() else "·"
+            print(f"{mark} {task['name']:6} {idea(task)}{f'  ({file})' if file.exists() else ''}")
     print(say("how", start=command("v7"), check=command("v7", "my_v7.py")))
+
+
+def seen(task):
+    """Return what the recorded run of a bug printed, beside that of its version; "" if none is."""
+    wrong = recorded(run=task["name"].replace(" ", "_"))
+    right = recorded(run="ladder", version=task["version"], seed=1337)
+    if not wrong or not right:
+        return ""
+    columns, poems = [], []
+    for name, run in ((task["name"], wrong[0]), (task["mine"], right[0])):
+        head = run["output"].partition("\n\n")[0]
+        columns.append([f"{name}:", *head.splitlines(), *run.get("stopped", "").splitlines()])
+        poems += [f"\n{name}:\n{poem.strip()}\n" for poem in run.get("samples", [])[:1]]
+    rows = zip_longest(*columns, fillvalue="")
+    return "\n".join(["", *(f"{ours:50}{theirs}".rstrip() for ours, theirs in rows), *poems])
 
 
 def write_start(task):
     """Write the file to begin with, in the current folder, and say what to do next."""
-    file, name = my_file(task), task["name"]
+    file, name = task["file"], task["name"]
     commands = {"check": command(name, str(file)), "hint": command(name, "--hint")}
+    text = f"{name}: {idea(task)}.\n\n{task[say.language]['task'].strip()}\n"
+    if name in BUGS:
+        text += f"{seen(task)}\n{say('find', page=page_of(task))}\n"
     try:
         with file.open("x", encoding="utf-8", newline="\n") as out:
-            text = f"{name}: {idea(task)}.\n\n{task[say.language]['task'].strip()}\n"
             out.write(f'"""{text}\n{say("commands", **commands)}\n"""\n{body(task["base"])}')
     except FileExistsError:
         sys.exit(say("exists", file=file, **commands))
@@ -119,7 +141,9 @@ def check(task, file, limit=LIMIT):
     if not failed:
         with PASSED.open("a") as passed:
             print(stamp(file), file=passed)
-        print("\n" + say("right", diff=command(task["name"], str(file), "--diff")))
+        diff = command(task["name"], str(file), "--diff")
+        print("\n" + say("whole" if task["name"] in BUGS else "right", diff=diff))
+        print(task[say.language].get("mended", ""), end="")
         return True
     print(f"✗ {texts[order[at]]}")
     told = [say(problem[0], **problem[1]) if problem else finding(failed)]
@@ -127,8 +151,7 @@ def check(task, file, limit=LIMIT):
     told += [task["wrong"][number][zh].strip() for number in turns]
     print("\n".join(f"    {line}" for line in "\n".join(told).splitlines() if line))
     print("".join(f"· {texts[name]}\n" for name in order[at + 1 :] if name in texts and at), end="")
-    page = Path("docs", say.language, task["page"]).as_posix()
-    print("\n" + say("read on", page=page, hint=command(task["name"], "--hint")))
+    print("\n" + say("read on", page=page_of(task), hint=command(task["name"], "--hint")))
     return False
 
 
@@ -172,8 +195,8 @@ def train(task, file):
 
 def main(argv=None):
     parser = ArgumentParser(description=__doc__, formatter_class=Raw)
-    parser.add_argument("task", nargs="?", help="v1 to v10, v13 to v15; v3.1, v3.2, v3.3")
-    parser.add_argument("file", nargs="?", type=Path, help="your file")
+    tasks = "v1 to v10, v13 to v15, v3.1, v3.2, v3.3, bug 1 to bug 12"
+    parser.add_argument("words", nargs="*", metavar="TASK [FILE]", help=f"{tasks}; your file")
     parser.add_argument("--lang", choices=LANGUAGES, default=system_language())
     parser.add_argument("--hint", nargs="?", type=int, const=1, choices=(1, 2, 3))
     parser.add_argument("--diff", action="store_true", help="your file beside the reference")
@@ -182,14 +205,15 @@ def main(argv=None):
     say.language = args.lang
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8")  # on Windows; in pipes
-    if args.task is None:
+    if not args.words:
         return list_tasks()
-    task = read_task(args.task)
+    length = 2 if args.words[0] == "bug" else 1
+    task, files = read_task(" ".join(args.words[:length])), args.words[length:]
     if args.hint:
         return hint(task, args.hint)
-    if args.file is None and not (args.diff or args.train):
+    if not (files or args.diff or args.train):
         return write_start(task)
-    file = args.file or my_file(task)
+    file = Path(files[0]) if files else task["file"]
     if not file.is_file():
         sys.exit(say("no file", file=file, start=command(task["name"])))
     does = diff if args.diff else train if args.train else check

@@ -62,9 +62,14 @@ def import_script(step, edit=None):
     source = read_script(step)
     if source.count(old) != 1:
         raise ValueError(f"{step.file}: has {source.count(old)} times what is to be edited: {old}")
-    module = sys.modules[f"{step.path.stem}_edited"] = ModuleType(f"{step.path.stem}_edited")
-    module.__file__ = str(step.path)
-    exec(compile(source.replace(old, new), step.file, "exec"), module.__dict__)
+    return import_text(source.replace(old, new), f"{step.path.stem}_edited", step.path)
+
+
+def import_text(text, name, path=ROOT / "text.py"):
+    """Return the text of a script as a module, which takes itself for the file at this path."""
+    module = sys.modules[name] = ModuleType(name)
+    module.__file__ = str(path)
+    exec(compile(text, name, "exec"), module.__dict__)
     return module
 
 

@@ -1,4 +1,5 @@
-"""The tasks of practice: a file of tasks/ each, with the texts of the scripts that it is about."""
+"""The tasks of practice: a file of tasks/ each, with the texts of the scripts that it is about; and
+the bugs, all in one."""
 
 import ast
 import json
@@ -12,8 +13,14 @@ from pathlib import Path
 from steps import ROOT, base_of, find_step, read_script, tomllib
 
 TASKS = Path(__file__).with_name("tasks")
+LANGUAGES = ("en", "zh-CN")
+RECORDS = ROOT / "docs" / "records"
 LIMIT = 90  # seconds for a check, which takes a few; whatever needs longer is stopped
 RUNS = ("ladder", "laptop", "fused", "rotary")  # of a minute or so each
+BUGS = {
+    f"bug {bug['number']}": bug
+    for bug in tomllib.loads((TASKS / "bugs.toml").read_text(encoding="utf-8"))["bug"]
+}
 
 
 def task_names():
@@ -24,9 +31,13 @@ def task_names():
 
 def read_task(name):
     """Return all about a task: its file of tools/tasks/, and the texts of its scripts."""
+    if name in BUGS:
+        return read_bug(name)
     if name not in task_names():
-        sys.exit(f"error: {name}: no task / 没有这个练习: {' '.join(task_names())}")
-    task = {"name": name, **tomllib.loads((TASKS / f"{name}.toml").read_text(encoding="utf-8"))}
+        known = " ".join([*task_names(), *BUGS])
+        sys.exit(f"error: {name}: no task / 没有这个练习: {known}")
+    task = {"name": name, "mine": name, "file": Path(f"my_{name.replace('.', '_')}.py")}
+    task |= tomllib.loads((TASKS / f"{name}.toml").read_text(encoding="utf-8"))
     step = find_step(name.partition(".")[0])
     task |= {"version": step.version, "page": f"v{step.version:02}.md"}
     if "reference" in task:  # a step on the way to v3: a few lines
@@ -36,6 +47,22 @@ def read_task(name):
     blank = edited(task["reference"], task.get("blank", []))
     task["base"] = blank if "blank" in task else read_script(base_of(step))
     task["needs"] = [n for n in defined(task["base"]) if n in defined(task["reference"])]
+    return task
+
+
+def read_bug(name):
+    """Return the same of a bug. Its file is to be its version again: so what holds there must hold,
+    and what the bug breaks. There are no wrong turns, since to name one would be the answer."""
+    bug = BUGS[name]
+    task = read_task(f"v{bug['version']}")
+    task |= {"name": name, "file": Path(f"{name.replace(' ', '_')}.py"), "page": "debugging.md"}
+    task["idea"] = f"{task['mine']} with one wrong line"
+    task["idea_zh"] = f"{task['mine']}，有一行是错的"
+    task |= {"base": edited(task["reference"], [bug["edit"]]), "wrong": []}
+    task["needs"] = defined(task["reference"])
+    task["properties"] += [test for test in bug["tests"] if test not in task["properties"]]
+    for language in LANGUAGES:
+        task[language] = {**bug[language], "task": bug[language]["symptom"]}
     return task
 
 
@@ -102,11 +129,14 @@ def judged(task, file, limit=LIMIT):
         return lines
 
 
+def records(**wanted):
+    """Return the recorded runs of which all this is true."""
+    texts = (path.read_text(encoding="utf-8") for path in RECORDS.glob("*.jsonl"))
+    found = [json.loads(line) for text in texts for line in text.splitlines()]
+    return [record for record in found if all(record.get(k) == v for k, v in wanted.items())]
+
+
 def records_of(version):
     """Return the shortest recorded runs of a version, or of the one before, which learns alike."""
-    found = []
-    for path in (ROOT / "docs" / "records").glob("*.jsonl"):
-        for record in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
-            if record.get("version") == version and record.get("run") in RUNS:
-                found.append(record)
+    found = [record for record in records(version=version) if record.get("run") in RUNS]
     return found or records_of(base_of(find_step(version)).version)

@@ -1,0 +1,155 @@
+"""Compares a learner's version with the reference and with the wrong turns, which are edits of it."""
+
+import functools
+import inspect
+import itertools
+import re
+
+import torch
+from steps import import_text
+from task import edited, read_task
+
+# Sizes of which no two are equal, so that each says what it is
+SIZES = {"n_embed": 36, "block_size": 8, "n_head": 3, "n_layer": 2, "dropout": 0.25}
+VOCAB = 29
+MEANING = {str(size): name for name, size in SIZES.items()} | {"29": "vocab_size"}
+MEANING |= {"12": "n_embed // n_head", "144": "4 * n_embed", "108": "3 * n_embed"}
+
+IDS = (7 * torch.arange(16) % VOCAB).view(2, 8)
+PROBES = (  # what they make of the same weights tells two versions apart
+    "len([*model.parameters()])",  # a module used twice counts once
+    "model.eval()(ids)[0]",
+    "model.train()(ids)[0]",
+    "model.eval()(ids, ids.flip(0))[1]",
+    "model.eval()(ids[:, :5])[0]",
+    "written(model, ids[:, :3])",
+    "torch.autograd.grad(model(ids, ids)[1], [*model.parameters()], allow_unused=True)",
+)
+
+
+def new_model(module):
+    """Return a model of these sizes with random weights: those that start as 0 or 1, too."""
+    if not hasattr(module, "BabyGPT"):  # a step on the way to v3
+        return torch.nn.Module()
+    torch.manual_seed(0)
+    known = module.Config.__dataclass_fields__
+    config = module.Config(device="cpu", **{k: v for k, v in SIZES.items() if k in known})
+    model = module.BabyGPT(config, VOCAB)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.normal_(std=0.3)
+    return model
+
+
+def attempt(function, *args):
+    """Return what a function returns, or else its error as a text; random numbers as always."""
+    torch.manual_seed(1)
+    try:
+        return function(*args)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+# --- names and sizes
+
+
+def parts(module):
+    """Return {name: size} of the weights of a version, and of its dropouts, which have none."""
+    model = new_model(module)
+    sizes = {name: str(tuple(p.shape)) for name, p in model.state_dict().items()}
+    drops = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Dropout)}
+    sizes |= {name: f"= nn.Dropout({drop.p})" for name, drop in drops.items()}
+    return {
+        name: re.sub(r"\d+(\.\d+)?", lambda n: MEANING.get(n[0], n[0]), size)
+        for name, size in sizes.items()
+    }
+
+
+def names(task, module):
+    """Return what of the reference's names and sizes this file lacks, as [(kind, text)]."""
+    reference, lacks = import_text(task["reference"], "reference"), []
+    for name, thing in vars(reference).items():
+        if getattr(thing, "__module__", "") != "reference":
+            continue  # imported
+        if not hasattr(module, name):
+            lacks.append(("missing", name))
+        elif name == "Config":
+            known = module.Config.__dataclass_fields__
+            lacks += [("flag", flag) for flag in thing.__dataclass_fields__ if flag not in known]
+        else:
+            ours, theirs = map(inspect.signature, (getattr(module, name), thing))
+            try:
+                ours.bind(*theirs.parameters)
+            except TypeError:
+                lacks.append(("called", f"{name}{ours} → {name}{theirs}"))
+    ours, theirs = parts(module), parts(reference)
+    wanted = sorted((n for n in theirs if n not in ours), key=theirs.get)
+    extra = sorted((n for n in ours if n not in theirs), key=ours.get)
+    if [theirs[n] for n in wanted] == [ours[n] for n in extra]:
+        lacks += [("renamed", f"{old} → {new}") for old, new in zip(extra, wanted, strict=True)]
+    else:
+        lacks += [("missing", f"{n} {theirs[n]}") for n in theirs if n in wanted]
+        lacks += [("extra", f"{n} {ours[n]}") for n in ours if n in extra]
+    both = [n for n in theirs if n in ours]
+    lacks += [("size", f"{n} {ours[n]} → {theirs[n]}") for n in both if ours[n] != theirs[n]]
+    # Of several blocks or heads the first will do
+    return [x for x in lacks if not re.search(r"(blocks|heads)\.[1-9]", x[1])]
+
+
+# --- wrong turns
+
+
+def written(model, ids):
+    """Return a sample, and how many characters were read for each of its own."""
+    seen = []
+    model.lm_head.register_forward_hook(lambda module, args, logits: seen.append(logits.shape[1]))
+    return [model.eval().generate(ids, 8), seen]
+
+
+def behaviour(task, module, state=None):
+    """Yield what a version does, with these weights."""
+    model = attempt(new_model, module)
+    if isinstance(model, str):
+        yield model
+        return
+    if state is not None:
+        model.load_state_dict(state)
+    known = {**vars(module), "torch": torch, "model": model, "ids": IDS, "written": written}
+    for probe in [*task.get("probes", []), *(PROBES if hasattr(module, "BabyGPT") else [])]:
+        yield attempt(eval, probe, known)
+
+
+def same(a, b):
+    if isinstance(a, (list, tuple)):
+        return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        close = a.shape == b.shape and a.dtype == b.dtype
+        return close and torch.allclose(a, b, rtol=1e-3, atol=1e-4, equal_nan=True)
+    return a == b
+
+
+@functools.cache
+def variant_of(name, numbers):
+    """Return a task's reference with these wrong turns, and its parts; None if they do not mix."""
+    task = read_task(name)
+    try:
+        text = task["reference"]
+        for turn in map(task["wrong"].__getitem__, numbers):
+            text = task["base"] if turn.get("base") else edited(text, turn["edits"])
+        variant = import_text(text, "variant")
+        return variant, attempt(parts, variant)
+    except Exception:
+        return None, None
+
+
+def wrong_turns(task, module, most=2):
+    """Return the numbers of the wrong turns, at most so many, that do what this file does."""
+    ours, sizes = [*behaviour(task, module)], attempt(parts, module)
+    model, numbers = attempt(new_model, module), range(len(task["wrong"]))
+    state = None if isinstance(model, str) else model.state_dict()
+    for chosen in itertools.chain(*(itertools.combinations(numbers, n + 1) for n in range(most))):
+        variant, same_sizes = variant_of(task["name"], chosen)
+        if variant and sizes == same_sizes:
+            if all(map(same, ours, behaviour(task, variant, state))):
+                return list(chosen)
+    return []
