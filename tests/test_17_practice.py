@@ -9,11 +9,11 @@ from pathlib import Path
 
 import practice
 import pytest
+import test_02_step_by_step as step_by_step
 from compare import names, parts, wrong_turns
 from practice import LANGUAGES, say
 from steps import ROOT, import_text
 from task import TASKS, edited, judged, read_task, syllabus, task_names
-from test_02_step_by_step import test_the_blocks_follow_one_another_and_share_no_weights
 
 TASK_NAMES = task_names()
 by_task = pytest.mark.parametrize("task", [*map(read_task, TASK_NAMES)], ids=TASK_NAMES)
@@ -143,7 +143,7 @@ def test_blocks_may_as_well_be_a_module_list_and_a_loop():
     )
     module = import_text(text, "other")
     assert names(task, module) == [] and wrong_turns(task, module, most=1) == []
-    test_the_blocks_follow_one_another_and_share_no_weights(module, "cpu")
+    step_by_step.test_the_blocks_follow_one_another_and_share_no_weights(module, "cpu")
 
 
 def test_behaviour_is_the_same_however_it_is_written():

@@ -26,9 +26,8 @@ from pathlib import Path
 from textwrap import shorten
 
 from steps import ROOT, tomllib
-from task import BUGS, LANGUAGES, LIMIT, TASKS, body, judged, problem_of, read_task, task_names
-from task import records as recorded
-from task import records_of
+from task import BUGS, LANGUAGES, LIMIT, TASKS, body, judged, problem_of, read_task, recorded
+from task import records_of, task_names
 
 WORDS = tomllib.loads((TASKS / "words.toml").read_text(encoding="utf-8"))
 PASSED = Path(".practice")  # in the reader's folder: the hashes of the files that have passed
@@ -80,13 +79,15 @@ def seen(task):
     right = recorded(run="ladder", version=task["version"], seed=1337)
     if not wrong or not right:
         return ""
-    columns, poems = [], []
-    for name, run in ((task["name"], wrong[0]), (task["mine"], right[0])):
-        head = run["output"].partition("\n\n")[0]
-        columns.append([f"{name}:", *head.splitlines(), *run.get("stopped", "").splitlines()])
-        poems += [f"\n{name}:\n{poem.strip()}\n" for poem in run.get("samples", [])[:1]]
-    rows = zip_longest(*columns, fillvalue="")
-    return "\n".join(["", *(f"{ours:50}{theirs}".rstrip() for ours, theirs in rows), *poems])
+    runs = {task["name"]: wrong[0], task["mine"]: right[0]}
+    heads = [
+        [f"{name}:", *run["output"].partition("\n\n")[0].splitlines(), run.get("stopped", "")]
+        for name, run in runs.items()
+    ]
+    lines = [f"{ours:50}{theirs}".rstrip() for ours, theirs in zip_longest(*heads, fillvalue="")]
+    if "stopped" not in wrong[0]:
+        lines += [f"{name}:\n{run['samples'][0].strip()}\n" for name, run in runs.items()]
+    return "\n".join(["", *lines])
 
 
 def write_start(task):

@@ -129,7 +129,7 @@ def judged(task, file, limit=LIMIT):
         return lines
 
 
-def records(**wanted):
+def recorded(**wanted):
     """Return the recorded runs of which all this is true."""
     texts = (path.read_text(encoding="utf-8") for path in RECORDS.glob("*.jsonl"))
     found = [json.loads(line) for text in texts for line in text.splitlines()]
@@ -138,5 +138,5 @@ def records(**wanted):
 
 def records_of(version):
     """Return the shortest recorded runs of a version, or of the one before, which learns alike."""
-    found = [record for record in records(version=version) if record.get("run") in RUNS]
+    found = [record for record in recorded(version=version) if record.get("run") in RUNS]
     return found or records_of(base_of(find_step(version)).version)
