@@ -1,4 +1,4 @@
-"""Compares a learner's version with the reference and with the wrong turns, which are edits of it."""
+"""Compares a learner's version with the reference, and with the wrong turns, edits of it."""
 
 import functools
 import inspect
@@ -10,10 +10,10 @@ from steps import import_text
 from task import edited, read_task
 
 # Sizes of which no two are equal, so that each says what it is
-SIZES = {"n_embed": 36, "block_size": 8, "n_head": 3, "n_layer": 2, "dropout": 0.25}
+SIZES = {"n_embed": 40, "block_size": 8, "n_head": 4, "n_layer": 2, "dropout": 0.25}
 VOCAB = 29
-MEANING = {str(size): name for name, size in SIZES.items()} | {"29": "vocab_size"}
-MEANING |= {"12": "n_embed // n_head", "144": "4 * n_embed", "108": "3 * n_embed"}
+MEANING = {str(size): name for name, size in SIZES.items()} | {str(VOCAB): "vocab_size"}
+MEANING |= {"10": "n_embed // n_head", "160": "4 * n_embed", "120": "3 * n_embed"}
 
 IDS = (7 * torch.arange(16) % VOCAB).view(2, 8)
 PROBES = (  # what they make of the same weights tells two versions apart
@@ -100,10 +100,11 @@ def names(task, module):
 
 
 def written(model, ids):
-    """Return a sample, and how many characters were read for each of its own."""
+    """Return a sample, and for each of its characters the last logits and how many were read."""
     seen = []
-    model.lm_head.register_forward_hook(lambda module, args, logits: seen.append(logits.shape[1]))
-    return [model.eval().generate(ids, 8), seen]
+    model.lm_head.register_forward_hook(lambda _, args, out: seen.append(out.detach()))
+    out = model.eval().generate(ids, 8)
+    return [out, *((logits[:, -1], logits.shape[1]) for logits in seen)]
 
 
 def behaviour(task, module, state=None):

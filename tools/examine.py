@@ -45,9 +45,10 @@ class Judge:
     def pytest_runtest_protocol(self, item):
         """Say what begins. The names are compared when the tests before them have passed."""
         done = self.order.index(self.open) + 1 if self.open else 0
-        for self.open in self.order[done : self.order.index(item.originalname) + 1]:
-            self.write(start=self.open)
-            if self.open == "names" and (lacks := names(self.task, self.module)):
+        for name in self.order[done : self.order.index(item.originalname) + 1]:
+            self.open = name
+            self.write(start=name)
+            if name == "names" and (lacks := names(self.task, self.module)):
                 self.write(failed="names", lacks=lacks)
                 item.session.shouldfail = "names"
                 return True  # that is, no more need be done with it

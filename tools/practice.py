@@ -26,8 +26,19 @@ from pathlib import Path
 from textwrap import shorten
 
 from steps import ROOT, tomllib
-from task import BUGS, LANGUAGES, LIMIT, TASKS, body, judged, problem_of, read_task, recorded
-from task import records_of, task_names
+from task import (
+    BUGS,
+    LANGUAGES,
+    LIMIT,
+    TASKS,
+    body,
+    judged,
+    problem_of,
+    read_task,
+    recorded,
+    records_of,
+    task_names,
+)
 
 WORDS = tomllib.loads((TASKS / "words.toml").read_text(encoding="utf-8"))
 PASSED = Path(".practice")  # in the reader's folder: the hashes of the files that have passed
