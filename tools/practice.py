@@ -185,7 +185,7 @@ def train(task, file):
     records = records_of(task["version"])
     losses = [record["curve"][-1]["val_loss"] for record in records]
     low, high = min(losses), max(losses)
-    flags = [*records[0]["flags"], "--device", "cpu", "--max_new_tokens", "0"]
+    flags = [*records[0]["flags"], "--device", "cpu", "--prompts"]  # none
     flags += ["--seed", str(records[0]["seed"]), "--data_path", str(ROOT / "data" / "ci.txt")]
     if task["version"] > 11:
         flags += ["--wandb_mode", "disabled"]
