@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import conftest
 import practice
 import pytest
 import test_02_step_by_step as step_by_step
@@ -269,6 +270,16 @@ def test_hints_and_diff_are_shown_in_the_readers_language(language, capsys):
     practice.diff(task, file)
     said = capsys.readouterr().out
     assert "+        x = x + self.sa(x)" in said and '"""BabyGPT' not in said
+
+
+def test_a_learners_file_is_tested_on_all_that_its_version_has(monkeypatch):
+    """train() is v1's up to v11: theirs may be another all the same."""
+    wanted = {"train": True, "Head": True, "Block": False}
+    assert not any(4 in conftest.versions_with(name, last=4) for name in wanted)
+    monkeypatch.setattr(conftest, "MINE", {"v4": Path("my_v4.py")})
+    for name, tested in wanted.items():
+        assert (4 in conftest.versions_with(name)) is tested
+    assert 4 not in conftest.versions_with("train", last=3)
 
 
 @pytest.mark.slow

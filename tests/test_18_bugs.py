@@ -73,7 +73,10 @@ def test_a_bug_has_all_that_practice_shows_in_both_languages(bug):
         assert max(map(len, lines)) <= 100
         assert not re.search(r"\d\.\d\d", texts["symptom"])  # numbers come from the records
     assert all(address.startswith("https://") for address in bug["sources"])
-    assert all(f"def {name}(" in SYLLABUS for name in bug["tests"])
+    properties = read_task(f"bug {bug['number']}")["properties"]
+    assert {*bug["tests"]} <= {*properties} and len(properties) > 7
+    for name in {*properties} - {"names"}:  # practice shows what each says
+        assert "@says(" in SYLLABUS.split(f"def {name}(")[0].split("\n\n\n")[-1]
 
 
 @by_bug
