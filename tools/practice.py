@@ -105,7 +105,8 @@ def write_start(task):
     """Write the file to begin with, in the current folder, and say what to do next."""
     file, name = task["file"], task["name"]
     commands = {"check": command(name, str(file)), "hint": command(name, "--hint")}
-    text = f"{name}: {idea(task)}.\n\n{task[say.language]['task'].strip()}\n"
+    text = say("title", name=name, idea=idea(task))
+    text += f"\n\n{task[say.language]['task'].strip()}\n"
     if name in BUGS:
         text += f"{seen(task)}\n{say('find', page=page_of(task))}\n"
     try:
@@ -113,7 +114,7 @@ def write_start(task):
             out.write(f'"""{text}\n{say("commands", **commands)}\n"""\n{body(task["base"])}')
     except FileExistsError:
         sys.exit(say("exists", file=file, **commands))
-    print(f"{text}\n{say('written', file=file, **commands)}")
+    print(f"{text}\n{say('bug written' if name in BUGS else 'written', file=file, **commands)}")
 
 
 def finding(line):
