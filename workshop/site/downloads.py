@@ -57,4 +57,4 @@ def write_starts(folder, language):
 def starts_of(step):
     """Return [(task, file)] of a step, the small steps that lead to it first."""
     names = [name for name in task_names() if name.partition(".")[0] == step.name]
-    return [(name, practice.my_file({"name": name}).name) for name in names]
+    return [(name, read_task(name)["file"].name) for name in names]
