@@ -3,8 +3,8 @@
 Same as v6, except that a block adds what it computes to what it was given: `x = x + self.sa(x)`.
 
 Why: in v6 everything must pass through every layer, and so must the gradient on its way back. The
-sum is a direct path past all of them: a layer only has to add what is missing, and depth begins
-to pay (He et al., "Deep Residual Learning for Image Recognition", 2015).
+sum is a direct path past all of them: a layer only has to add what is missing, and three
+blocks learn (He et al., "Deep Residual Learning for Image Recognition", 2015).
 
 Run:    python babygpt_v7_residual_connection.py
 Expect: val loss 4.74 (4.73 to 4.75) after 1600 steps, seeds 1337 to 1339

@@ -348,7 +348,7 @@ def main(argv=None):
     torch.manual_seed(config.seed)
     if config.sample:
         return sample(*load_checkpoint(config.sample, config), config)
-    torch.set_float32_matmul_precision("high")  # with 10 bits of a product's 23, on GPUs that can
+    torch.set_float32_matmul_precision("high")  # 10 bits of a factor's 23, on GPUs that can
     if config.compile:
         try:
             torch.compile(torch.sin)(torch.ones(1, device=config.device))  # now, not after loading

@@ -4,8 +4,7 @@ Same as v16, except that torchrun may start it several times, one process for ea
 gradients of its share of a batch, and these are averaged (DistributedDataParallel). With
 --accumulate a process goes through its share in parts, where all of it does not fit into memory.
 
-Why: large models are trained on many GPUs. However a batch is shared out, the step is the same, but
-for dropout. Ctrl-C ends all processes at once; the best model so far is in its file.
+Why: large models are trained on many GPUs. Shared out, a step stays the same, but for dropout.
 
 Run:    torchrun --nproc_per_node 2 beyond/babygpt_v17_distributed.py
 Laptop: add --block_size 64 --n_embed 128 --n_head 4 --n_layer 4 --batch_size 32 --max_iters 1000
@@ -371,7 +370,7 @@ def main(argv=None):
         return sample(*load_checkpoint(config.sample, config), config)
     if config.batch_size % (world_size * config.accumulate):
         sys.exit(f"error: --batch_size {config.batch_size}: no multiple of processes * parts")
-    torch.set_float32_matmul_precision("high")  # with 10 bits of a product's 23, on GPUs that can
+    torch.set_float32_matmul_precision("high")  # 10 bits of a factor's 23, on GPUs that can
     if config.compile:
         try:
             torch.compile(torch.sin)(torch.ones(1, device=config.device))  # now, not after loading
@@ -389,8 +388,9 @@ def main(argv=None):
     train(model, data, config, tokenizer, rank, world_size)
     if world_size > 1:
         dist.destroy_process_group()
-    model, tokenizer = load_checkpoint(config.checkpoint_path, config)
-    sample(model, tokenizer, config)
+    if rank == 0:  # the file has the name that this process gave it
+        model, tokenizer = load_checkpoint(config.checkpoint_path, config)
+        sample(model, tokenizer, config)
     return model, tokenizer, config
 
 

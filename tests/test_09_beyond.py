@@ -378,6 +378,20 @@ def test_two_processes_give_what_one_gives(tmp_path, corpus):
         torch.testing.assert_close(saved[1][name], value, rtol=1e-3, atol=1e-4)
 
 
+def test_the_first_process_alone_needs_the_file_whose_name_has_the_second_it_began_in(
+    monkeypatch, corpus, tmp_path
+):
+    v17 = loaded(17)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(sys, "stdout", sys.stdout)  # main replaces it
+    for module, name in ((v17.dist, "init_process_group"), (v17.dist, "destroy_process_group")):
+        monkeypatch.setattr(module, name, lambda: None)
+    monkeypatch.setattr(v17.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(v17, "train", lambda *_: None)
+    v17.main(flags(v17, data_path=corpus, checkpoint_path=str(tmp_path / "of another name.pt")))
+
+
 def worker(rank):
     """Return the process id of one of the processes that torchrun has started."""
     for folder in Path("/proc").glob("[0-9]*"):
