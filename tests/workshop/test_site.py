@@ -363,6 +363,12 @@ def words(language):
     return build.words_of(build.TEXTS, LANGUAGES.index(language))
 
 
+def test_what_is_drawn_with_characters_or_by_a_figure_is_no_second_picture():
+    v07, v10 = ((built() / "zh-CN" / f"{n}.html").read_text("utf-8") for n in ("v07", "v10"))
+    assert '<g class="wire">' in v07 and "--&gt;" not in v07
+    assert 'data-figure="overfitting"' in v10 and "little_text" not in v10
+
+
 # --- the models
 
 
