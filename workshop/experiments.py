@@ -42,7 +42,7 @@ def context_table(records, words, step=None):
             cell(records, words, names[rate], "loss", 3) if rate in names else "" for rate in rates
         ]
         more = [cell(records, words, names[best], what, 3) for what in ("held", "ends")]
-        rows.append([str(context), *losses, best, *more])
+        rows.append([str(context), *losses, best if len(rates) > 1 else "", *more])
     head = [words["context"], *(words["at"].format(rate) for rate in rates)]
     return table([*head, words["best rate"], words["held"], words["ends"]], rows)
 
