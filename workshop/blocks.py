@@ -122,14 +122,14 @@ INITIAL |= {"v6, 1e-3": "rate_1e-3", "kaiming, 1e-3": "kaiming_1e-3", "v5": "v5"
 QUARTER = {"v7": "v7", "own_quarter": "own_quarter", "v8": "v8"}
 POST_NORM = {"v9": "v9", "post_norm": "post_norm_3e-3"}
 POST_NORM |= {"v9, 1e-2": "exercise_rate_1e-2.v9", "post_norm, 1e-2": "post_norm_1e-2"}
-LITTLE = {"v9": "little_text.v9", "v10": "little_text.v10", "v10, 0.4": "exercise_more_dropout"}
+LITTLE = {"v9": "little_text.v9", "v10": "little_text.v10"}
 TEMPERATURES = {"0": "likeliest"}
 TEMPERATURES |= {run.split("_")[1]: run for run in RUNS if run.startswith("temperature_")}
 TOPS = {run.split("_")[1]: run for run in RUNS if run.startswith("top_")} | {
     "all": "temperature_1.0"
 }
 NUCLEUS = {"temperature 1": "temperature_1.0", "nucleus": "nucleus", "top 50": "top_50"}
-NUCLEUS |= {"temperature 0.8": "temperature_0.8"}
+NUCLEUS |= {"temperature 0.8": "temperature_0.8", "temperature 0.9": "temperature_0.9"}
 WAYS = {"temperature 0": "likeliest", "temperature 0.8": "temperature_0.8"}
 WAYS |= {"temperature 1": "temperature_1.0", "temperature 1.2": "temperature_1.2"}
 SAMPLED = "whole pairs distinct verbatim rhyme"
@@ -140,7 +140,7 @@ BESIDE = ("rule", "forms", "real", "chance")  # what stands beside what models k
 def comparison(names, whats, label="", **more):
     """Return the block that compares these runs, {what stands in the first column: name}."""
     names = names if isinstance(names, dict) else {name: name for name in names}
-    more |= {"names": names, "whats": whats.split(), "label": label}
+    more |= {"names": names, "whats": whats if isinstance(whats, tuple) else whats.split(), "label": label}
     return lambda records, words, step=None: tables.compared(records, words, **more)
 
 
@@ -177,10 +177,13 @@ BLOCKS = {  # name: function of the records, the words and the step whose page i
     "little text": comparison(LITTLE, "train best step loss"),
     "hour": comparison({"0.1": "hour", "0": "hour_dropout_0"}, HOUR, "dropout"),
     "rotary": comparison({"v13": "fused", "v14": "rotary"}, HOUR),
+    "rotary seen": comparison(
+        {"v13": "fused", "v14": "rotary"}, ("held", "held 8", "ends", "ends 8")
+    ),
     "context": experiments.context_table,
     "context seen": experiments.seen_table,
     "temperatures": comparison(
-        {**TEMPERATURES, "real": "real"}, SAMPLED, "temperature", precise=False
+        {**TEMPERATURES, "real": "real", "chance": "chance"}, SAMPLED, "temperature", precise=False
     ),
     "top k": comparison({**TOPS, "real": "real"}, SAMPLED, "top k", precise=False),
     "nucleus": comparison(NUCLEUS, SAMPLED, precise=False),

@@ -31,6 +31,8 @@ NUMBERS = {  # what a record says, how it is shown, and how far apart its seeds 
     "guess": (lambda record: math.log(record["vocabulary"]), "{:.2f}", WIDE),
     "ends": (lambda record: record["form"]["line_ends"], "{:.2f}", WIDE),
     "held": (lambda record: record["form"]["contexts"][-1]["loss"], "{:.2f}", WIDE),
+    "held 8": (lambda record: record["form"]["contexts"][0]["loss"], "{:.2f}", WIDE),
+    "ends 8": (lambda record: record["form"]["contexts"][0]["line_ends"], "{:.2f}", WIDE),
     "whole": (share_of_whole, "{:.0%}", WIDE),
     "rhyme": (lambda record: record["form"]["rhyme"], "{:.2f}", WIDE),
     "rhymed": (lambda record: record["form"]["rhymed"], "{:.0%}", WIDE),
