@@ -140,7 +140,7 @@ BESIDE = ("rule", "forms", "real", "chance")  # what stands beside what models k
 def comparison(names, whats, label="", **more):
     """Return the block that compares these runs, {what stands in the first column: name}."""
     names = names if isinstance(names, dict) else {name: name for name in names}
-    more |= {"names": names, "whats": whats if isinstance(whats, tuple) else whats.split(), "label": label}
+    more |= {"names": names, "whats": whats.split(), "label": label}
     return lambda records, words, step=None: tables.compared(records, words, **more)
 
 
@@ -177,9 +177,7 @@ BLOCKS = {  # name: function of the records, the words and the step whose page i
     "little text": comparison(LITTLE, "train best step loss"),
     "hour": comparison({"0.1": "hour", "0": "hour_dropout_0"}, HOUR, "dropout"),
     "rotary": comparison({"v13": "fused", "v14": "rotary"}, HOUR),
-    "rotary seen": comparison(
-        {"v13": "fused", "v14": "rotary"}, ("held", "held 8", "ends", "ends 8")
-    ),
+    "rotary seen": comparison({"v13": "fused", "v14": "rotary"}, "held held_8 ends ends_8"),
     "context": experiments.context_table,
     "context seen": experiments.seen_table,
     "temperatures": comparison(
