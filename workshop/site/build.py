@@ -44,6 +44,7 @@ def build(out):
     for file in [*HERE.glob("*.css"), *HERE.glob("*.js")]:
         shutil.copy(file, out)
     downloads.write(out)
+    TEMPLATES.globals["zip_megabytes"] = round((out / "babygpt.zip").stat().st_size / 1e6)
     write_data(out)
     (out / "tunes.js").write_text(home.tunes(), encoding="utf-8", newline="\n")
     for model in models(records):

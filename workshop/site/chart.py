@@ -3,7 +3,8 @@
 import html
 import math
 
-LEFT, RIGHT, TOP, BOTTOM, WIDTH, HEIGHT = 44, 130, 14, 40, 640, 280
+LEFT, RIGHT, TOP, BOTTOM, WIDTH, HEIGHT = 44, 140, 16, 44, 520, 270
+NAME = 17  # from one name to the next below it
 CEILING = 7.0  # losses above it are drawn at the upper edge: guessing is at 8.37
 
 
@@ -19,11 +20,12 @@ def line_chart(title, lines, x_label, y_label):
     points = [point for line in lines.values() for point in line]
     xs = round_ticks(0, max(x for x, _ in points), 4)
     ys = round_ticks(min(y for _, y in points), min(CEILING, max(y for _, y in points)))
-    across = (WIDTH - LEFT - RIGHT) / (xs[-1] - xs[0])
+    end = max(x for x, _ in points)  # where the lines end, their names begin
+    across = (WIDTH - LEFT - RIGHT) / end
     up = (HEIGHT - TOP - BOTTOM) / (ys[-1] - ys[0])
 
     def place(x, y):
-        return LEFT + across * (x - xs[0]), TOP + up * (ys[-1] - min(y, ys[-1]))
+        return LEFT + across * x, TOP + up * (ys[-1] - min(y, ys[-1]))
 
     parts = [f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">']
     parts.append(f"<title>{html.escape(title)}</title>")
@@ -31,7 +33,7 @@ def line_chart(title, lines, x_label, y_label):
         height = place(0, y)[1]
         parts.append(f'<path class="grid" d="M{LEFT} {height:.1f}H{WIDTH - RIGHT}"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{height + 4:.1f}" class="end">{y:g}</text>')
-    for x in xs:
+    for x in (x for x in xs if x <= end):
         at = f'x="{place(x, 0)[0]:.1f}" y="{HEIGHT - BOTTOM + 18}"'
         parts.append(f'<text {at} class="middle">{x:,.0f}</text>')
     at = f'x="{WIDTH - RIGHT}" y="{HEIGHT - 4}"'
@@ -42,9 +44,10 @@ def line_chart(title, lines, x_label, y_label):
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in line))
         parts.append(f'<polyline class="s{number % 6}" points="{path}"/>')
         ends.append((place(*line[-1])[1], number, name + (" ↑" if line[-1][1] > ys[-1] else "")))
-    below = -math.inf
+    below, left = -math.inf, len(ends)
     for height, number, name in sorted(ends):  # names below one another, where lines end together
-        below = max(height + 4, below + 15)
+        left -= 1
+        below = max(min(height + 4, HEIGHT - BOTTOM + 4 - left * NAME), below + NAME)
         at = f'x="{WIDTH - RIGHT + 8}" y="{below:.1f}" class="s{number % 6}"'
         parts.append(f"<text {at}>{html.escape(name)}</text>")
     return "\n".join([*parts, "</svg>\n"])
@@ -55,7 +58,7 @@ def curves_of(records, names, t):
     lines = {}
     for name in dict.fromkeys(names):
         curve = records.of(name)[0]["curve"][1:]
-        shown = name.removeprefix("exercise_").replace("_", " ")
+        shown = t["runs"].get(name.removeprefix("exercise_"), name)
         lines[shown] = [(point["step"], point["val_loss"]) for point in curve]
     long = {name: line for name, line in lines.items() if len(line) > 1}
     if not long:

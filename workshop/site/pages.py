@@ -31,6 +31,8 @@ def read_page(file, text, names):
     """Return a page's title, and its sections [(name, tokens)]; names: {a heading: that name}."""
     blocks = [*blocks_of(MARKDOWN.parse(text))]
     title, sections, until = blocks.pop(0)[1].content, [("question", [])], None
+    if blocks[0][0].type == "paragraph_open" and is_links(blocks[0]):
+        del blocks[0]  # the menu has them
     for i, block in enumerate(blocks):
         mark = COMMENT.fullmatch(block[0].content) if block[0].type == "html_block" else None
         mark = mark[1] if mark else ""
@@ -84,6 +86,15 @@ def add(sections, block, names):
         if name != "practice" or sections[-1][0] != "practice":
             sections.append((name or label, []))
         sections[-1][1].extend(heading + (paragraph(rest) if rest else []))
+
+
+def is_links(block):
+    """Return whether a paragraph is links and nothing else."""
+    level, beside = 0, ""
+    for token in block[1].children:
+        level += token.nesting
+        beside += "" if level else token.content
+    return not beside.strip(" ·")
 
 
 def run_in(block):

@@ -66,6 +66,11 @@ for (const form of all("form.guess")) {
   });
 }
 
+// On paper the new lines are there without being asked for
+addEventListener("beforeprint", () => {
+  for (const answer of all("details.answer")) answer.open = true;
+});
+
 // What is wider than the page scrolls, by keyboard too
 function findScrolling() {
   for (const box of all(".wide, pre")) {

@@ -7,6 +7,7 @@ data/weights and data/babygpt_evening.pt; numbers are rounded, so that a page st
 import functools
 import json
 import math
+import re
 import statistics
 import sys
 from collections import Counter
@@ -270,6 +271,19 @@ def overfitting():
 
 
 MORE_DROPOUT = "exercise_more_dropout.v10"
+
+
+def all_heads():
+    """v10: the weights that docs/images/attention.svg shows, by block and head, and their text."""
+    picture = (ROOT / "docs" / "images" / "attention.svg").read_text(encoding="utf-8")
+    text = re.search(r">text: (.+?)<", picture)[1]
+    blocks = {}
+    for part in picture.split('class="name">')[1:]:
+        block, _ = re.match(r"blocks\.(\d+)\.sa\.heads\.(\d+)<", part).groups()
+        shares = [float(share) / 100 for share in re.findall(r": ([\d.]+)%</title>", part)]
+        rows = [shares[i * (i + 1) // 2 :][: i + 1] for i in range(len(text))]
+        blocks.setdefault(block, []).append(rounded(rows))
+    return {"text": text, "blocks": list(blocks.values())}
 
 
 def context():

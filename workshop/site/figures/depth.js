@@ -2,7 +2,7 @@
 "use strict";
 
 figures.depth = function (node, { words, runs, range }) {
-  let version = 0, when = "untrained";
+  let version = 2, when = "untrained";
   const lines = (what) => runs.map((run) => ({
     ...run, values: run[what], colour: run.version === 6 ? "bad" : "accent",
     dash: run.version === 6 ? [5, 4] : undefined, name: run.first ? `v${run.version}` : "",
@@ -16,7 +16,7 @@ figures.depth = function (node, { words, runs, range }) {
   }));
   const says = kit.make("p", { role: "status" }), numbers = kit.make("div");
   node.append(
-    kit.choose(words.which, [words.without, words.with, words.both], 0, (i) => draw((version = i))),
+    kit.choose(words.which, [words.without, words.with, words.both], 2, (i) => draw((version = i))),
     kit.choose(words.when, [words.untrained, words.trained], 0,
       (i) => draw((when = ["untrained", "trained"][i]))),
     kit.make("div", { class: "pair" }, ...charts.map((chart) => chart.node)), says, numbers);
