@@ -25,27 +25,53 @@ if not os.environ.get("CI"):
         pytest.skip("needs Chromium", allow_module_level=True)
 
 
+NO_POEM = "Object.defineProperty(navigator, 'connection', { get: () => ({ saveData: true }) })"
+
+
 @pytest.fixture(scope="module")
-def browser():
+def tabs():
+    """Two tabs for all tests, since each costs a process; in the second, data is dear."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as p:
         browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser.new_context(offline=True, reduced_motion="reduce")
+        context = browser.new_context(offline=True, reduced_motion="reduce")
+        tabs = [watched(context.new_page()) for _ in range(2)]
+        tabs[1].add_init_script(NO_POEM)
+        yield tabs
         browser.close()
 
 
-@pytest.fixture
-def page(browser):
-    """A page without a network; what it asks for elsewhere or complains of fails the test."""
-    page, wrong = browser.new_page(), []
+def watched(page):
+    """Write down what a page asks for elsewhere or complains of."""
+    page.wrong = wrong = []
     page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("request", lambda r: r.url.startswith("file:") or wrong.append(r.url))
-    page.wrong = wrong
+    page.on("request", lambda r: r.url.startswith(("file:", "about:")) or wrong.append(r.url))
+    return page
+
+
+@pytest.fixture
+def page(tabs):
+    """A page without a network; what it asks for elsewhere or complains of fails the test."""
+    yield from fresh(tabs[0])
+
+
+@pytest.fixture
+def play(tabs):
+    """The page of play, on which nothing is written until asked for."""
+    for page in fresh(tabs[1]):
+        open_page(page, "play")
+        yield page
+
+
+def fresh(page):
+    page.goto("about:blank")
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.emulate_media(media="screen", color_scheme="light")
+    page.wrong.clear()
     yield page
-    page.close()
-    assert not wrong
+    assert not page.wrong
 
 
 def open_page(page, name, language="en", folder=None):
@@ -70,9 +96,12 @@ def test_every_page_opens_from_disk_fits_a_phone_and_asks_for_nothing_elsewhere(
 def test_the_start_leads_to_the_language_of_the_reader(page):
     page.goto((built() / "index.html").as_uri())
     page.wait_for_url("**/en/index.html")
-    page.add_init_script("Object.defineProperty(navigator, 'language', { get: () => 'zh-TW' })")
-    page.goto((built() / "index.html").as_uri())
-    page.wait_for_url("**/zh-CN/index.html")
+    other = watched(page.context.new_page())
+    other.add_init_script("Object.defineProperty(navigator, 'language', { get: () => 'zh-TW' })")
+    other.goto((built() / "index.html").as_uri())
+    other.wait_for_url("**/zh-CN/index.html")
+    other.close()
+    assert not other.wrong
 
 
 @pytest.mark.parametrize(
@@ -84,14 +113,14 @@ def test_the_start_leads_to_the_language_of_the_reader(page):
         ("play", "zh-CN", "dark"),
     ],
 )
-def test_axe_finds_nothing(page, language, name, scheme):
+def test_axe_finds_nothing(request, language, name, scheme):
+    page = request.getfixturevalue("play" if name == "play" else "page")
     page.emulate_media(color_scheme=scheme)
-    if name == "play":
-        page.add_init_script(NO_POEM)
     open_page(page, name, language)
     if name == "play":
         write(page, "v04")
-    page.evaluate("for (const d of document.querySelectorAll('main details')) d.open = true")
+    folds = "main details:not(.diff details)"  # what is folded in code is like what is shown
+    page.evaluate(f"for (const d of document.querySelectorAll('{folds}')) d.open = true")
     page.add_script_tag(path=AXE)
     found = page.evaluate("axe.run({ preload: false })")["violations"]
     assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found] == []
@@ -125,6 +154,12 @@ def test_a_step_hides_its_answer_takes_a_guess_and_shows_comments_in_both_langua
     open_page(page, "v07", "zh-CN")
     line = page.locator(".diff ins.line").first
     assert not line.is_visible()
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert line.is_visible() and not page.locator(".guess, .answer > summary").first.is_visible()
+    page.emulate_media(media="screen")
+    page.locator(".answer > summary").press("Enter")
+    assert not line.is_visible()
     page.locator(".answer > summary").press("Enter")  # one may have written it first
     old, new = (page.locator(f".diff {tag}.line").first.bounding_box() for tag in ("del", "ins"))
     assert old["y"] == new["y"] and old["x"] < new["x"]  # side by side
@@ -150,16 +185,6 @@ def test_a_step_hides_its_answer_takes_a_guess_and_shows_comments_in_both_langua
 
 # --- poems
 
-NO_POEM = "Object.defineProperty(navigator, 'connection', { get: () => ({ saveData: true }) })"
-
-
-@pytest.fixture
-def play(page):
-    """The page of play, on which nothing is written until asked for."""
-    page.add_init_script(NO_POEM)
-    open_page(page, "play")
-    return page
-
 
 def write(page, name, beside="", wait=True, **fields):
     """Let a model write, maybe with another beside it."""
@@ -168,8 +193,8 @@ def write(page, name, beside="", wait=True, **fields):
     for field, value in fields.items():
         page.locator(f"[name={field}]").evaluate("(f, value) => (f.value = value)", value)
     page.click("form button.first")
-    if wait:
-        page.wait_for_selector(f"#writes-{name}[data-done]", timeout=60_000)
+    for written in filter(None, (name, beside) if wait else ()):
+        page.wait_for_selector(f"#writes-{written}[data-done]", timeout=60_000)
 
 
 def text_of(page, name):
@@ -177,14 +202,17 @@ def text_of(page, name):
     return "".join(page.evaluate(code)).replace("⏎", "\n")
 
 
-@pytest.mark.parametrize("name", ["v09", "evening"])
-def test_the_page_writes_what_pytorch_would_with_the_same_random_numbers(play, name):
+def test_the_page_writes_what_pytorch_would_with_the_same_random_numbers(play):
     """Past the window of v9, too, up to the blank line that ends a poem."""
     begin = "浣溪沙 苏轼\n往"
-    write(play, name, prompt=begin, seed="5", temperature="0.8")
-    text = text_of(play, name)
+    write(play, "v09", "evening", prompt=begin, seed="5", temperature="0.8")
     randoms = play.evaluate("((r) => Array.from({length: 100}, r))(randomNumbers(5))")
-    _, model, chars, saved = model_of(name)
+    for name in ("v09", "evening"):
+        assert_written(begin, text_of(play, name), randoms, *model_of(name))
+
+
+def assert_written(begin, text, randoms, _, model, chars, saved):
+    """Fail unless the model goes on from the beginning like that."""
     ids = [chars.index(char) for char in begin]
     for number in randoms[: min(len(text) - len(begin), 60)]:
         with torch.no_grad():
