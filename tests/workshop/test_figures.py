@@ -189,6 +189,15 @@ def test_curves_are_those_of_the_records():
     )
 
 
+def test_the_heads_of_v10_are_those_of_its_picture():
+    found = numbers()["all_heads"]
+    length = len(found["text"])
+    assert [len(heads) for heads in found["blocks"]] == [4, 4, 4]
+    for rows in itertools.chain.from_iterable(found["blocks"]):
+        assert [len(row) for row in rows] == [*range(1, length + 1)]
+        assert all(abs(sum(row) - 1) < 0.004 for row in rows)
+
+
 def test_a_run_that_was_stopped_is_no_number_and_does_not_stretch_the_chart(monkeypatch):
     found = dict(version=7, seed=1, curve=[{"train_loss": 4.7, "val_loss": 4.7}], vocabulary=4295)
 

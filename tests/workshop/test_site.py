@@ -367,6 +367,13 @@ def test_what_is_drawn_with_characters_or_by_a_figure_is_no_second_picture():
     v07, v10 = ((built() / "zh-CN" / f"{n}.html").read_text("utf-8") for n in ("v07", "v10"))
     assert '<g class="wire">' in v07 and "--&gt;" not in v07
     assert 'data-figure="overfitting"' in v10 and "little_text" not in v10
+    assert 'data-figure="all_heads"' in v10 and "attention.svg" not in v10
+
+
+def test_each_run_of_an_exercise_has_a_name_in_both_languages():
+    for language in LANGUAGES:
+        for file in (built() / language).glob("v*.html"):
+            assert ">exercise_" not in file.read_text(encoding="utf-8"), file.name
 
 
 # --- the models

@@ -174,6 +174,11 @@ class Renderer(RendererHTML):
     def th_open(self, tokens, i, options, env):
         if not tokens[i + 1].content:  # a heading of nothing is none
             tokens[i].tag = tokens[i + 2].tag = "td"
+        inline, (words, place) = tokens[i + 1], env["t"]["line_ends"].split("|")
+        if inline.content == words:  # what that is, the page of the records says
+            ends = (f'<a href="records.html#{place}">', "</a>")
+            begin, end = (Token("html_inline", "", 0, content=text) for text in ends)
+            inline.children = [begin, *inline.children, end]
         return self.renderToken(tokens, i, options, env)
 
     def softbreak(self, tokens, i, options, env):  # between Chinese sentences there is no space
