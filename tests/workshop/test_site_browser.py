@@ -34,7 +34,8 @@ def tabs():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        args = ["--no-sandbox", "--disable-gpu"]  # there is none, and to imitate one takes time
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=args)
         context = browser.new_context(offline=True, reduced_motion="reduce")
         tabs = [watched(context.new_page()) for _ in range(2)]
         tabs[1].add_init_script(NO_POEM)
