@@ -75,8 +75,8 @@ def test_the_texts_of_a_batch_do_not_see_each_other(gpt, device):
 
 
 @says(
-    "a prediction depends on the current character alone, not on those before",
-    "预测只取决于当前字符，与前面的字符无关",
+    "a prediction depends on the current character (and its position), not on those before",
+    "预测只取决于当前字符（和它的位置），与前面的字符无关",
 )
 @versions(1, 2)
 def test_before_attention_only_the_current_character_matters(gpt, device):

@@ -96,7 +96,7 @@ def test_v4_with_one_head_is_v3(device):
     assert_same(old, new, device)
 
 
-@says("with a feed-forward that passes everything on this is v4", "前馈网络原样放行时就是 v4")
+@says("with a feed-forward that passes everything on this is v4", "把前馈网络换成恒等映射，就是 v4")
 def test_v5_with_a_feed_forward_that_passes_all_on_is_v4(device):
     old, new = pair(5, device)
     copy_weights(old, new, but=["ffwd"])
@@ -158,7 +158,7 @@ def test_parts_that_put_out_zero_leave_the_residual_stream_alone(gpt, device):
     assert torch.equal(model.blocks(x), x)
 
 
-@says("with a projection that passes everything on this is v7", "投影原样放行时就是 v7")
+@says("with a projection that passes everything on this is v7", "把投影换成恒等映射，就是 v7")
 def test_v8_with_a_projection_that_passes_all_on_is_v7(device):
     old, new = pair(8, device)
     copy_weights(old, new, but=["proj"])

@@ -14,7 +14,7 @@ import test_02_step_by_step as step_by_step
 from compare import names, parts, wrong_turns
 from practice import LANGUAGES, say
 from steps import ROOT, import_text
-from task import TASKS, edited, judged, read_task, syllabus, task_names
+from task import TASKS, edited, judged, read_task, slips, syllabus, task_names
 
 TASK_NAMES = task_names()
 by_task = pytest.mark.parametrize("task", [*map(read_task, TASK_NAMES)], ids=TASK_NAMES)
@@ -27,11 +27,8 @@ def language(request, monkeypatch):
 
 
 def text_of(task, number):
-    """Return the script with this wrong turn; number None: the reference."""
-    if number is None:
-        return task["reference"]
-    turn = task["wrong"][number]
-    return task["base"] if turn.get("base") else edited(task["reference"], turn["edits"])
+    """Return the script with this wrong turn."""
+    return edited(task["reference"], task["wrong"][number]["edits"])
 
 
 def checked(capsys, task, text, name=None):
@@ -109,6 +106,33 @@ def test_two_wrong_turns_at_once_are_both_named():
     post_norm, forgotten = 1, 4
     text = edited(text_of(task, post_norm), task["wrong"][forgotten]["edits"])
     assert wrong_turns(task, import_text(text, "wrong")) == [post_norm, forgotten]
+
+
+def test_three_wrong_turns_at_once_are_named_where_one_of_them_shows_in_the_sizes():
+    task = read_task("v3")
+    words = ("wrong dimension", "not scaled", "have a bias")
+    numbers = [n for w in words for n, turn in enumerate(task["wrong"]) if w in turn["en"]]
+    text = edited(task["reference"], [e for n in numbers for e in task["wrong"][n]["edits"]])
+    assert wrong_turns(task, import_text(text, "wrong")) == sorted(numbers)
+
+
+IN_ANOTHER_ORDER = {  # version: what __init__ makes in another order; a wrong turn
+    "v8": (["        self.heads = nn", "        self.proj = nn"], "proj is made, but forward"),
+    "v9": (["        self.sa = Multi", "        self.ln2 = nn"], "after the sum (post-norm"),
+}
+
+
+@pytest.mark.parametrize("name", IN_ANOTHER_ORDER)
+def test_a_wrong_turn_is_named_in_whatever_order_init_makes_the_parts(name):
+    task, (parts_of_it, words) = read_task(name), IN_ANOTHER_ORDER[name]
+    number = next(n for n, turn in enumerate(task["wrong"]) if words in turn["en"])
+    text = text_of(task, number)
+    assert wrong_turns(task, import_text(text, "as expected")) == [number]
+    first, second = (
+        next(li for li in text.splitlines(True) if li.startswith(p)) for p in parts_of_it
+    )
+    other = edited(text, [[first + second, second + first]])
+    assert wrong_turns(task, import_text(other, "otherwise")) == [number]
 
 
 def test_other_names_are_told_beside_those_that_are_expected():
@@ -203,8 +227,9 @@ def test_the_reference_passes_and_every_wrong_turn_fails_and_is_named(task, caps
 
 BAD = {
     "a syntax error": ("def forward(self:\n    pass\n", r"line 1"),
+    "training, for its model": ("def main():\n    pass\n\nm = main()\n", "line 4 runs as soon"),
     "not a text": (b"\xff\xfe\x00", "Python cannot read it"),
-    "an empty file": ("", "missing: Tokenizer"),
+    "an empty file": ("", "the file is empty"),
     "training on import": ("def main():\n    pass\n\nmain()\n", "line 4 runs as soon"),
     "an import misspelt": pytest.param(
         "import torhc\n", "No module named 'torhc'\n    line 1: import", marks=pytest.mark.slow
@@ -217,6 +242,29 @@ def test_a_file_that_is_no_script_gets_an_answer_and_no_traceback(text, words, c
     monkeypatch.setattr(say, "language", "en", raising=False)
     passed, said = checked(capsys, read_task("v5"), text)
     assert not passed and "Traceback" not in said and re.search(words, said), said
+
+
+SLIPS = {
+    "return self.net(x)": ("self.net(x)", "FeedForward.forward returns nothing"),
+    "        super().__init__()\n        self.net": (
+        "        self.net",
+        "FeedForward.__init__ has",
+    ),
+    "nn.Sequential(*[": ("nn.Sequential([", "a star before the list"),
+}
+
+
+@pytest.mark.parametrize("right", SLIPS, ids=["no return", "no super", "no star"])
+def test_a_slip_of_any_version_is_named(right, monkeypatch):
+    monkeypatch.setattr(say, "language", "en", raising=False)
+    task, (wrong, words) = read_task("v6"), SLIPS[right]
+    for text, told in (
+        (task["reference"], ""),
+        (edited(task["reference"], [[right, wrong]]), words),
+    ):
+        task["file"].write_text(text, encoding="utf-8")
+        assert told in (said := "".join(say(slip, **v) for slip, v in slips(task["file"])))
+        assert bool(told) is bool(said)
 
 
 @pytest.mark.slow

@@ -23,22 +23,31 @@ PROBES = (  # what they make of the same weights tells two versions apart
     "model.eval()(ids, ids.flip(0))[1]",
     "model.eval()(ids[:, :5])[0]",
     "written(model, ids[:, :3])",
-    "torch.autograd.grad(model(ids, ids)[1], [*model.parameters()], allow_unused=True)",
+    "torch.autograd.grad(model(ids, ids)[1], weights(model), allow_unused=True)",
 )
 
 
-def new_model(module):
-    """Return a model of these sizes with random weights: those that start as 0 or 1, too."""
-    if not hasattr(module, "BabyGPT"):  # a step on the way to v3
-        return torch.nn.Module()
+def weights(model):
+    """Return the weights in the order of their names: in __init__ they may come in any order."""
+    return [p for _, p in sorted(model.named_parameters(remove_duplicate=False))]
+
+
+def drawn(model):
+    """Return a model with random weights, those that start as 0 or 1, too; by name, the same."""
     torch.manual_seed(0)
-    known = module.Config.__dataclass_fields__
-    config = module.Config(device="cpu", **{k: v for k, v in SIZES.items() if k in known})
-    model = module.BabyGPT(config, VOCAB)
     with torch.no_grad():
-        for p in model.parameters():
+        for p in weights(model):
             p.normal_(std=0.3)
     return model
+
+
+def new_model(module):
+    """Return a model of these sizes with random weights."""
+    if not hasattr(module, "BabyGPT"):  # a step on the way to v3
+        return torch.nn.Module()
+    known = module.Config.__dataclass_fields__
+    config = module.Config(device="cpu", **{k: v for k, v in SIZES.items() if k in known})
+    return drawn(module.BabyGPT(config, VOCAB))
 
 
 def attempt(function, *args):
@@ -107,15 +116,14 @@ def written(model, ids):
     return [out, *((logits[:, -1], logits.shape[1]) for logits in seen)]
 
 
-def behaviour(task, module, state=None):
-    """Yield what a version does, with these weights."""
+def behaviour(task, module):
+    """Yield what a version does: the weights are the same where names and sizes are."""
     model = attempt(new_model, module)
     if isinstance(model, str):
         yield model
         return
-    if state is not None:
-        model.load_state_dict(state)
     known = {**vars(module), "torch": torch, "model": model, "ids": IDS, "written": written}
+    known |= {"weights": weights, "drawn": drawn}
     for probe in [*task.get("probes", []), *(PROBES if hasattr(module, "BabyGPT") else [])]:
         yield attempt(eval, probe, known)
 
@@ -136,21 +144,26 @@ def variant_of(name, numbers):
     try:
         text = task["reference"]
         for turn in map(task["wrong"].__getitem__, numbers):
-            text = task["base"] if turn.get("base") else edited(text, turn["edits"])
+            text = edited(text, turn["edits"])
         variant = import_text(text, "variant")
         return variant, attempt(parts, variant)
     except Exception:
         return None, None
 
 
-def wrong_turns(task, module, most=2):
-    """Return the numbers of the wrong turns, at most so many, that do what this file does."""
+def wrong_turns(task, module, most=3):
+    """Return the numbers of the wrong turns, at most so many, that do what this file does.
+
+    Three together are tried where names or sizes differ, which leaves few to try.
+    """
     ours, sizes = [*behaviour(task, module)], attempt(parts, module)
-    model, numbers = attempt(new_model, module), range(len(task["wrong"]))
-    state = None if isinstance(model, str) else model.state_dict()
+    right, numbers = variant_of(task["name"], ())[1], range(len(task["wrong"]))
+    resizing = {n for n in numbers if variant_of(task["name"], (n,))[1] != right}
     for chosen in itertools.chain(*(itertools.combinations(numbers, n + 1) for n in range(most))):
+        if (sizes == right) is bool(resizing.intersection(chosen)) or sizes == right and chosen[2:]:
+            continue
         variant, same_sizes = variant_of(task["name"], chosen)
         if variant and sizes == same_sizes:
-            if all(map(same, ours, behaviour(task, variant, state))):
+            if all(map(same, ours, behaviour(task, variant))):
                 return list(chosen)
     return []

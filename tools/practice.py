@@ -17,6 +17,7 @@ import hashlib
 import locale
 import os
 import re
+import signal
 import subprocess
 import sys
 from argparse import ArgumentParser
@@ -37,6 +38,7 @@ from task import (
     read_task,
     recorded,
     records_of,
+    slips,
     task_names,
 )
 
@@ -161,8 +163,10 @@ def check(task, file, limit=LIMIT):
     print(f"✗ {texts[order[at]]}")
     told = [say(problem[0], **problem[1]) if problem else finding(failed)]
     turns = next((line["turns"] for line in lines if "turns" in line), [])
-    told += [task["wrong"][number][zh].strip() for number in turns]
-    print("\n".join(f"    {line}" for line in "\n".join(told).splitlines() if line))
+    why = [task["wrong"][number][zh].strip() for number in turns]
+    why += [] if problem else [say(slip, **values) for slip, values in slips(file)]
+    told = why + told if "lacks" in failed else told + why  # a list of names may be long
+    print("".join(f"    {line}\n" for line in "\n".join(told).splitlines() if line), end="")
     print("".join(f"· {texts[name]}\n" for name in order[at + 1 :] if name in texts and at), end="")
     print("\n" + say("read on", page=page_of(task), hint=command(task["name"], "--hint")))
     return False
@@ -234,4 +238,6 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` may stop reading
     main()

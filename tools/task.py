@@ -46,6 +46,11 @@ def read_task(name):
         task |= {"reference": read_script(step), "idea": step.idea, "idea_zh": step.idea_zh}
     blank = edited(task["reference"], task.get("blank", []))
     task["base"] = blank if "blank" in task else read_script(base_of(step))
+    task["wrong"][0]["edits"] = [[task["reference"], task["base"]]]
+    if name == step.name and (later := f"v{step.version + 1}") in task_names():
+        turn = {"en": f"This is already {later}.", "zh": f"这已经是 {later} 了。"}
+        turn["edits"] = [[task["reference"], read_script(find_step(later))]]
+        task["wrong"].append(turn)
     task["needs"] = [n for n in defined(task["base"]) if n in defined(task["reference"])]
     return task
 
@@ -101,9 +106,26 @@ def problem_of(file):
         return "syntax", {"error": error, "code": line}
     for node in nodes:
         is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        if isinstance(node, (ast.Expr, ast.For, ast.While, ast.With)) and not is_text:
-            return "runs", {"line": node.lineno, "code": ast.unparse(node).split("\n")[0]}
-    return None
+        code = ast.unparse(node).split("\n")[0]
+        does = isinstance(node, (ast.Expr, ast.For, ast.While, ast.With)) and not is_text
+        if does or re.search(r"= (main|train|sample)\(", code):
+            return "runs", {"line": node.lineno, "code": code}
+    return None if nodes else ("empty", {})
+
+
+def slips(file):
+    """Yield what in a file cannot be meant, as a word of words.toml and its values."""
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.ClassDef) and node.bases:
+            for method in [part for part in node.body if isinstance(part, ast.FunctionDef)]:
+                name, inside = f"{node.name}.{method.name}", [*ast.walk(method)]
+                ends = any(isinstance(part, (ast.Return, ast.Raise)) for part in inside)
+                if method.name == "forward" and not ends:
+                    yield "no return", {"what": name, "line": method.lineno}
+                if method.name == "__init__" and ".__init__(" not in ast.unparse(method):
+                    yield "no super", {"what": name, "line": method.lineno}
+        if isinstance(node, ast.Call) and ast.unparse(node).startswith("nn.Sequential(["):
+            yield "no star", {"line": node.lineno}
 
 
 def judged(task, file, limit=LIMIT):
