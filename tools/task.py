@@ -48,7 +48,8 @@ def read_task(name):
     task["base"] = blank if "blank" in task else read_script(base_of(step))
     task["wrong"][0]["edits"] = [[task["reference"], task["base"]]]
     if name == step.name and (later := f"v{step.version + 1}") in task_names():
-        turn = {"en": f"This is already {later}.", "zh": f"这已经是 {later} 了。"}
+        turn = {"en": f"This is already {later}. See first how {name} does without."}
+        turn["zh"] = f"这已经是下一步 {later} 了。先看看没有它的 {name} 会怎样。"
         turn["edits"] = [[task["reference"], read_script(find_step(later))]]
         task["wrong"].append(turn)
     task["needs"] = [n for n in defined(task["base"]) if n in defined(task["reference"])]
