@@ -41,6 +41,10 @@ def test_the_future_never_changes_the_past(gpt, device):
     model, ids = new_model(gpt, device, dropout=0.0), random_ids(1, T, device=device)
     with torch.no_grad():
         logits, _ = model(ids)
+        bad = logits[0].isnan().any(-1).nonzero().flatten().tolist()
+        assert not bad, found(
+            f"logits are nan at the positions {bad}", f"位置 {bad} 的 logits 是 nan"
+        )
         assert torch.equal(model(ids)[0], logits), found(
             "with dropout 0, the same text gives other logits a second time: something is random",
             "dropout 为 0，同一段文本第二次的 logits 却不同：有什么是随机的",

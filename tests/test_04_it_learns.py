@@ -117,11 +117,13 @@ def test_training_draws_its_windows_from_everywhere_in_the_text(gpt, batches):
 )
 @changed(*MODEL)
 def test_logits_losses_and_samples_have_the_promised_shapes(gpt, device):
-    model, ids = new_model(gpt, device), random_ids(3, 5, device=device)
-    logits, loss = model(ids)
-    assert logits.shape == (3, 5, VOCAB) and loss is None
-    logits, loss = model(ids, ids)
-    assert logits.shape == (3, 5, VOCAB) and loss.shape == ()
+    model, windows = new_model(gpt, device), random_ids(3, 6, device=device)
+    ids, targets = windows[:, :-1], windows[:, 1:]  # as get_batch cuts them: not contiguous
+    for logits, loss in (model(ids), model(ids, targets)):
+        size = f"logits {tuple(logits.shape)}, (B, T, vocab_size) = {(3, 5, VOCAB)}"
+        assert logits.shape == (3, 5, VOCAB), found(size, size)
+        assert loss is None or loss.shape == ()
+    assert model(ids)[1] is None
     assert logits.dtype == loss.dtype == torch.float32
 
 

@@ -65,9 +65,10 @@ def test_each_character_is_drawn_after_reading_all_of_the_last_block_size(gpt, d
         for i, ids in enumerate(seen):
             end = length + i
             start = 0 if gpt is loaded(1) else max(0, end - 8)
-            what = f"{ids.shape[1]}, not {end - start}"
-            assert torch.equal(ids, sample[:, start:end]), found(
-                f"characters read: {what}, or others", f"读了的字符数：{what}，或不是那几个"
+            wanted, given = sample[0, start:end].tolist(), ids[0].tolist()
+            assert given == wanted, found(
+                f"to write character {end}, it read the ids {given}, not the last ones {wanted}",
+                f"写第 {end} 个字符时读的编号是 {given}，而不是最后的 {wanted}",
             )
 
 

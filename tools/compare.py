@@ -92,8 +92,8 @@ def names(task, module):
             except TypeError:
                 lacks.append(("called", f"{name}{ours} → {name}{theirs}"))
     ours, theirs = parts(module), parts(reference)
-    wanted = sorted((n for n in theirs if n not in ours), key=theirs.get)
-    extra = sorted((n for n in ours if n not in theirs), key=ours.get)
+    wanted = sorted((n for n in theirs if n not in ours), key=lambda n: (theirs[n], n))
+    extra = sorted((n for n in ours if n not in theirs), key=lambda n: (ours[n], n))
     if [theirs[n] for n in wanted] == [ours[n] for n in extra]:
         lacks += [("renamed", f"{old} → {new}") for old, new in zip(extra, wanted, strict=True)]
     else:

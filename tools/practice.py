@@ -58,6 +58,7 @@ def say(word, **values):
 
 
 def command(*words):
+    words = [f'"{word}"' if " " in word and word not in BUGS else word for word in words]
     return " ".join(["python", Path(sys.argv[0]).as_posix(), *words])
 
 
@@ -134,7 +135,7 @@ def finding(line):
         where = {"line": line["line"], "code": line["code"]}
         return say("crash", error=shorten(f"{error}: {first}", 200), **where)
     if match := re.search(r"Greatest absolute difference: ([\d.e+-]+|nan|inf)", text):
-        return say("differs", by=match[1])
+        return say("infinite" if match[1] in ("nan", "inf") else "differs", by=match[1])
     if match := re.search(r"'shape' do not match: .*?\((.*?)\) != .*?\((.*?)\)", text):
         return say("shapes", found=match[1], wanted=match[2])
     return "" if error == "AssertionError" else shorten(f"{error}: {first}", 200)
@@ -224,6 +225,7 @@ def main(argv=None):
         sys.stdout.reconfigure(encoding="utf-8")  # on Windows; in pipes
     if not args.words:
         return list_tasks()
+    args.words[0] = args.words[0].lower()
     length = 2 if args.words[0] == "bug" else 1
     task, files = read_task(" ".join(args.words[:length])), args.words[length:]
     if args.hint:
