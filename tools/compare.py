@@ -92,13 +92,12 @@ def names(task, module):
             except TypeError:
                 lacks.append(("called", f"{name}{ours} → {name}{theirs}"))
     ours, theirs = parts(module), parts(reference)
-    wanted = sorted((n for n in theirs if n not in ours), key=lambda n: (theirs[n], n))
-    extra = sorted((n for n in ours if n not in theirs), key=lambda n: (ours[n], n))
-    if [theirs[n] for n in wanted] == [ours[n] for n in extra]:
-        lacks += [("renamed", f"{old} → {new}") for old, new in zip(extra, wanted, strict=True)]
-    else:
-        lacks += [("missing", f"{n} {theirs[n]}") for n in theirs if n in wanted]
-        lacks += [("extra", f"{n} {ours[n]}") for n in ours if n in extra]
+    extra = sorted(n for n in ours if n not in theirs)
+    for new in sorted(n for n in theirs if n not in ours):  # k, q, v are key, query, value
+        if old := next((n for n in extra if ours[n] == theirs[new]), None):
+            extra.remove(old)
+        lacks.append(("renamed", f"{old} → {new}") if old else ("missing", f"{new} {theirs[new]}"))
+    lacks += [("extra", f"{n} {ours[n]}") for n in extra]
     both = [n for n in theirs if n in ours]
     lacks += [("size", f"{n} {ours[n]} → {theirs[n]}") for n in both if ours[n] != theirs[n]]
     # Of several blocks or heads the first will do
