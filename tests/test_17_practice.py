@@ -142,6 +142,16 @@ def test_other_names_are_told_beside_those_that_are_expected():
     assert lacks == [("renamed", "positions_table.weight → position_embedding_table.weight")]
 
 
+def test_names_are_paired_by_their_sizes_even_where_something_else_is_missing():
+    task = read_task("v3")
+    text = task["reference"].replace(", persistent=False", "")
+    for letter, name in zip("qkv", ("query", "key", "value"), strict=True):
+        text = text.replace(f"self.{name}", f"self.{letter}")
+    kinds = dict(reversed(lack) for lack in names(task, import_text(text, "renamed")))
+    assert kinds.pop("sa.tril (block_size, block_size)") == "extra"
+    assert {*kinds} == {f"sa.{n[0]}.weight → sa.{n}.weight" for n in ("query", "key", "value")}
+
+
 def test_a_class_that_is_made_otherwise_is_told_how_it_is_called():
     """As Head(config), where MultiHeadAttention needs to say how wide its heads are."""
     task = read_task("v3")

@@ -119,14 +119,14 @@ def problem_of(file):
 def slips(file):
     """Yield what in a file cannot be meant, as a word of words.toml and its values."""
     for node in ast.walk(ast.parse(file.read_bytes())):
-        if isinstance(node, ast.ClassDef) and node.bases:
-            for method in [part for part in node.body if isinstance(part, ast.FunctionDef)]:
-                name, inside = f"{node.name}.{method.name}", [*ast.walk(method)]
-                ends = any(isinstance(part, (ast.Return, ast.Raise)) for part in inside)
-                if method.name == "forward" and not ends:
-                    yield "no return", {"what": name, "line": method.lineno}
-                if method.name == "__init__" and ".__init__(" not in ast.unparse(method):
-                    yield "no super", {"what": name, "line": method.lineno}
+        for part in node.body if isinstance(node, ast.ClassDef) and node.bases else []:
+            code = ast.unparse(part)
+            if code.startswith("def forward(") and not re.search(
+                r"^ +(return|raise)\b", code, re.M
+            ):
+                yield "no return", {"what": f"{node.name}.forward", "line": part.lineno}
+            if code.startswith("def __init__(") and ".__init__(" not in code:
+                yield "no super", {"what": f"{node.name}.__init__", "line": part.lineno}
         if isinstance(node, ast.Call) and ast.unparse(node).startswith("nn.Sequential(["):
             yield "no star", {"line": node.lineno}
 
