@@ -9,6 +9,7 @@ No PyTorch is needed, and no version is named: see runs.toml for the sets of run
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import math
@@ -81,8 +82,13 @@ def model_of(flags):
     return (sha256(ROOT / flags[flags.index("--sample") + 1]) or "missing")[:12]
 
 
+@functools.cache
+def sha256_then(path, written):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def sha256(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
+    return sha256_then(path, path.stat().st_mtime_ns) if path.exists() else None
 
 
 def stale(record):
