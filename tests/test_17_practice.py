@@ -7,14 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import check
 import conftest
 import practice
 import pytest
 import test_02_step_by_step as step_by_step
+from check import judged, slips
 from compare import names, parts, wrong_turns
 from practice import LANGUAGES, say
 from steps import ROOT, import_text
-from task import TASKS, edited, judged, read_task, slips, syllabus, task_names
+from task import TASKS, edited, read_task, syllabus, task_names
 
 TASK_NAMES = task_names()
 by_task = pytest.mark.parametrize("task", [*map(read_task, TASK_NAMES)], ids=TASK_NAMES)
@@ -273,8 +275,98 @@ def test_a_slip_of_any_version_is_named(right, monkeypatch):
         (edited(task["reference"], [[right, wrong]]), words),
     ):
         task["file"].write_text(text, encoding="utf-8")
-        assert told in (said := "".join(say(slip, **v) for slip, v in slips(task["file"])))
+        assert told in (said := "".join(say(slip, **v) for slip, v in slips(task["file"], 6)))
         assert bool(told) is bool(said)
+
+
+AT_ONCE = """class MultiHeadAttention(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.n_head = config.n_head
+        self.qkv = nn.Linear(config.n_embed, 3 * config.n_embed, bias=False)
+
+    def forward(self, x):
+        B, T, C = x.shape
+        q, k, v = self.qkv(x).view(B, T, 3, self.n_head, -1).permute(2, 0, 3, 1, 4)
+        x = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return x.transpose(1, 2).reshape(B, T, C)
+
+
+"""
+OF_V4 = read_task("v4")["reference"]
+HEAD = OF_V4[OF_V4.index("class Head") : OF_V4.index("class Multi")]
+MULTI = OF_V4[OF_V4.index("class Multi") : OF_V4.index("class BabyGPT")]
+ADDED = "x = x + self.position_embedding_table(positions)"
+BESIDE = "x = torch.cat([x, self.position_embedding_table(positions).expand_as(x)], dim=-1)"
+WIDER = ["nn.Linear(config.n_embed, vocab_size)", "nn.Linear(2 * config.n_embed, vocab_size)"]
+DROPS = {
+    "a module": ["        x = self.sa(x)", "        x = nn.Dropout(0.1)(self.sa(x))"],
+    "a function": [
+        "        x = self.sa(x)",
+        "        x = F.dropout(self.sa(x), 0.1, self.training)",
+    ],
+}
+IN_BLOCK = ["self.ffwd(self.ln2(x))", "F.dropout(self.ffwd(self.ln2(x)), 0.1)"]
+LATER = {  # what is the idea of another version: what is written, and the word for it
+    "all heads at once, Head unused": ("v4", [[MULTI, AT_ONCE]], "at once"),
+    "all heads at once, no Head": ("v4", [[HEAD, ""], [MULTI, AT_ONCE]], "at once"),
+    "dropout in v4, a module": ("v4", [DROPS["a module"]], "dropout"),
+    "dropout in v5, a function": ("v5", [DROPS["a function"]], "dropout"),
+    "dropout in v9": ("v9", [IN_BLOCK], "dropout"),
+    "positions put beside": ("v2", [[ADDED, BESIDE], WIDER], "side by side"),
+    "positions put beside, lm_head as before": ("v2", [[ADDED, BESIDE]], "side by side"),
+}
+
+
+def later(name):
+    version, edits, word = LATER[name]
+    task = read_task(version)
+    return task, edited(task["reference"], edits), word
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_the_idea_of_another_version_is_called_by_its_name(name):
+    task, text, word = later(name)
+    task["file"].write_text(text, encoding="utf-8")
+    found = dict(slips(task["file"], task["version"]))
+    line = text.splitlines()[found[word]["line"] - 1]
+    assert [*found] == [word] and re.search(r"\.view|ropout|cat\(", line)
+
+
+@by_task
+def test_a_right_version_has_no_slip_nor_has_one_that_flattens_with_view(task):
+    viewed = task["reference"].replace("logits.flatten(0, 1)", "logits.view(-1, logits.shape[-1])")
+    for text in (task["reference"], viewed, viewed.replace("Head", "OneHead")):
+        task["file"].write_text(text, encoding="utf-8")
+        assert not [*slips(task["file"], task["version"])]
+
+
+def test_views_beside_a_head_are_not_all_heads_at_once():
+    text = OF_V4.replace(
+        "for head in self.heads], dim=-1)", "for head in self.heads], dim=-1).view(x.shape)"
+    )
+    Path("my_v4.py").write_text(text, encoding="utf-8")
+    assert text != OF_V4 and not [*slips(Path("my_v4.py"), 4)]
+
+
+def test_all_heads_at_once_is_said_to_be_v13(language, capsys):
+    task, text, _ = later("all heads at once, Head unused")
+    passed, said = checked(capsys, task, text)
+    told = {
+        "en": "that is v13. For v4, a Head each",
+        "zh-CN": "那是 v13 的做法。v4 里每个头各是一个",
+    }
+    assert not passed and told[language] in said and "sa.qkv.weight" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LATER)
+def test_a_file_with_the_idea_of_another_version_fails_and_is_told(name, capsys, monkeypatch):
+    monkeypatch.setattr(say, "language", "en", raising=False)
+    task, text, word = later(name)
+    passed, said = checked(capsys, task, text)
+    ends = {"at once": "that is v13.", "dropout": "that is v10.", "side by side": "Add the two"}
+    assert not passed and ends[word] in said
 
 
 @pytest.mark.slow
@@ -294,7 +386,7 @@ def test_a_loop_without_an_end_is_stopped(capsys, monkeypatch):
     Path("my.py").write_text("def average(x):\n    while True:\n        pass\n")
     lines = judged(task, Path("my.py"), limit=3)
     failed = next(line for line in lines if "failed" in line)
-    assert failed["error"] == "limit" and "3 seconds" in practice.finding(failed)
+    assert failed["error"] == "limit" and "3 seconds" in check.finding(failed)
 
 
 # --- the command
@@ -316,6 +408,21 @@ def test_as_a_command_it_answers_by_its_exit_status(tmp_path):
     assert status == 1 and "v3.1" in said
     status, said = run("v5", "nowhere.py")
     assert status == 1 and "nowhere.py: no such file" in said
+
+
+@pytest.mark.parametrize("words", (["v99"], ["bug", "13"], ["bug13"], ["bug"], ["7"]), ids=" ".join)
+def test_a_task_that_there_is_not_is_answered_with_those_that_there_are(words, language):
+    with pytest.raises(SystemExit) as error:
+        practice.main([*words, "--lang", language])
+    told = {"en": "there is no such task", "zh-CN": "这个练习"}
+    assert told[language] in str(error.value) and "v3.1 v3.2 v3.3 v3 v4" in str(error.value)
+    assert "bug 12" in str(error.value) and not list(Path().iterdir())
+
+
+@pytest.mark.parametrize("words", (["bug9"], ["bug_9"], ["BUG", "9"], ["bug 9"]), ids=" ".join)
+def test_a_bug_is_found_with_or_without_the_space(words):
+    practice.main([*words, "--lang", "en"])
+    assert Path("bug_9.py").is_file()
 
 
 def test_hints_and_diff_are_shown_in_the_readers_language(language, capsys):

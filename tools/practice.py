@@ -13,7 +13,6 @@ A task is a file of tools/tasks/: its text, its hints, the tests that decide, an
 """
 
 import difflib
-import hashlib
 import locale
 import os
 import re
@@ -24,26 +23,23 @@ from argparse import ArgumentParser
 from argparse import RawDescriptionHelpFormatter as Raw
 from itertools import zip_longest
 from pathlib import Path
-from textwrap import shorten
 
-from steps import ROOT, tomllib
+from check import PASSED, check, problem_of, stamp
+from steps import ROOT
 from task import (
     BUGS,
     LANGUAGES,
-    LIMIT,
-    TASKS,
     body,
-    judged,
-    problem_of,
+    command,
+    idea,
+    page_of,
     read_task,
     recorded,
     records_of,
-    slips,
+    say,
     task_names,
 )
 
-WORDS = tomllib.loads((TASKS / "words.toml").read_text(encoding="utf-8"))
-PASSED = Path(".practice")  # in the reader's folder: the hashes of the files that have passed
 MARGIN = 0.03  # of another machine
 
 
@@ -51,27 +47,6 @@ def system_language():
     names = (os.environ.get("LC_ALL"), os.environ.get("LANG"), locale.getlocale()[0])
     chosen = next((name.lower() for name in names if name), "")
     return "zh-CN" if chosen.startswith(("zh", "chinese")) else "en"
-
-
-def say(word, **values):
-    return WORDS[word][LANGUAGES.index(say.language)].format(**values)
-
-
-def command(*words):
-    words = [f'"{word}"' if " " in word and word not in BUGS else word for word in words]
-    return " ".join(["python", Path(sys.argv[0]).as_posix(), *words])
-
-
-def stamp(file):
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def idea(task):
-    return task[say.language].get("idea") or task["idea" if say.language == "en" else "idea_zh"]
-
-
-def page_of(task):
-    return Path("docs", say.language, task["page"]).as_posix()
 
 
 def list_tasks():
@@ -118,59 +93,6 @@ def write_start(task):
     except FileExistsError:
         sys.exit(say("exists", file=file, **commands))
     print(f"{text}\n{say('bug written' if name in BUGS else 'written', file=file, **commands)}")
-
-
-def finding(line):
-    """Say what was found, in the reader's language."""
-    if "lacks" in line:
-        told = [say(kind, what=what) for kind, what in line["lacks"]]
-        return "\n".join(told[:5] + (["…"] if told[5:] else []))
-    text, error = line["text"].strip(), line["error"]
-    if error in ("limit", "ended"):
-        return say(error, text=text)
-    first = text.splitlines()[0] if text else error
-    if " | " in first:  # found() in tests/conftest.py says it in both languages
-        return first.split(" | ")[LANGUAGES.index(say.language)].removeprefix("AssertionError: ")
-    if "line" in line:
-        where = {"line": line["line"], "code": line["code"]}
-        return say("crash", error=shorten(f"{error}: {first}", 200), **where)
-    if match := re.search(r"Greatest absolute difference: ([\d.e+-]+|nan|inf)", text):
-        return say("infinite" if match[1] in ("nan", "inf") else "differs", by=match[1])
-    if match := re.search(r"'shape' do not match: .*?\((.*?)\) != .*?\((.*?)\)", text):
-        return say("shapes", found=match[1], wanted=match[2])
-    return "" if error == "AssertionError" else shorten(f"{error}: {first}", 200)
-
-
-def check(task, file, limit=LIMIT):
-    """Print one line a property, and what is wrong with the first that fails. Return whether all
-    hold."""
-    print(say("checking", file=file, name=task["name"], idea=idea(task)) + "\n")
-    problem = problem_of(file)
-    lines = [{"failed": "import"}] if problem else judged(task, file, limit)
-    zh = "zh" if say.language == "zh-CN" else "en"
-    texts = {line["says"]: line[zh] for line in lines if "says" in line}
-    texts |= {"import": say("import"), "names": say("names")}
-    failed = next((line for line in lines if "failed" in line), None)
-    order = ["import", *task["properties"]]
-    at = order.index(failed["failed"]) if failed else len(order)
-    print("\n".join(f"✓ {texts[name]}" for name in order[:at]), end="\n" if at else "")
-    if not failed:
-        with PASSED.open("a") as passed:
-            print(stamp(file), file=passed)
-        diff = command(task["name"], str(file), "--diff")
-        print("\n" + say("whole" if task["name"] in BUGS else "right", diff=diff))
-        print(task[say.language].get("mended", ""), end="")
-        return True
-    print(f"✗ {texts[order[at]]}")
-    told = [say(problem[0], **problem[1]) if problem else finding(failed)]
-    turns = next((line["turns"] for line in lines if "turns" in line), [])
-    why = [task["wrong"][number][zh].strip() for number in turns]
-    why += [] if problem else [say(slip, **values) for slip, values in slips(file)]
-    told = why + told if "lacks" in failed else told + why  # a list of names may be long
-    print("".join(f"    {line}\n" for line in "\n".join(told).splitlines() if line), end="")
-    print("".join(f"· {texts[name]}\n" for name in order[at + 1 :] if name in texts and at), end="")
-    print("\n" + say("read on", page=page_of(task), hint=command(task["name"], "--hint")))
-    return False
 
 
 def hint(task, number):
@@ -225,9 +147,13 @@ def main(argv=None):
         sys.stdout.reconfigure(encoding="utf-8")  # on Windows; in pipes
     if not args.words:
         return list_tasks()
-    args.words[0] = args.words[0].lower()
-    length = 2 if args.words[0] == "bug" else 1
-    task, files = read_task(" ".join(args.words[:length])), args.words[length:]
+    name, *files = args.words
+    if name.lower() == "bug" and files:
+        name = f"bug {files.pop(0)}"
+    name = re.sub(r"^bug[ _]?(?=\d)", "bug ", name.lower())
+    if name not in (known := [*task_names(), *BUGS]):
+        sys.exit(say("no task", name=name, tasks=" ".join(known[: -len(BUGS)]), bugs=len(BUGS)))
+    task = read_task(name)
     if args.hint:
         return hint(task, args.hint)
     if not (files or args.diff or args.train):

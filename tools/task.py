@@ -1,13 +1,10 @@
 """The tasks of practice: a file of tasks/ each, with the texts of the scripts that it is about; and
-the bugs, all in one."""
+the bugs, all in one. What practice says is in tasks/ too: words.toml."""
 
 import ast
 import json
-import os
 import re
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from steps import ROOT, base_of, find_step, read_script, tomllib
@@ -15,12 +12,22 @@ from steps import ROOT, base_of, find_step, read_script, tomllib
 TASKS = Path(__file__).with_name("tasks")
 LANGUAGES = ("en", "zh-CN")
 RECORDS = ROOT / "docs" / "records"
-LIMIT = 90  # seconds for a check, which takes a few; whatever needs longer is stopped
+WORDS = tomllib.loads((TASKS / "words.toml").read_text(encoding="utf-8"))
 RUNS = ("ladder", "laptop", "fused", "rotary")  # of a minute or so each
 BUGS = {
     f"bug {bug['number']}": bug
     for bug in tomllib.loads((TASKS / "bugs.toml").read_text(encoding="utf-8"))["bug"]
 }
+
+
+def say(word, **values):
+    """Return what words.toml has for this word, in the reader's language, which main sets."""
+    return WORDS[word][LANGUAGES.index(say.language)].format(**values)
+
+
+def command(*words):
+    words = [f'"{word}"' if " " in word and word not in BUGS else word for word in words]
+    return " ".join(["python", Path(sys.argv[0]).as_posix(), *words])
 
 
 def task_names():
@@ -33,9 +40,6 @@ def read_task(name):
     """Return all about a task: its file of tools/tasks/, and the texts of its scripts."""
     if name in BUGS:
         return read_bug(name)
-    if name not in task_names():
-        known = " ".join([*task_names(), *BUGS])
-        sys.exit(f"error: {name}: no task / 没有这个练习: {known}")
     task = {"name": name, "mine": name, "file": Path(f"my_{name.replace('.', '_')}.py")}
     task |= tomllib.loads((TASKS / f"{name}.toml").read_text(encoding="utf-8"))
     step = find_step(name.partition(".")[0])
@@ -98,60 +102,12 @@ def syllabus():
     return {n: path for path, text in files.items() for n in defined(text) if n[:5] == "test_"}
 
 
-def problem_of(file):
-    """Return what keeps a file from being imported, as a word of words.toml and its values."""
-    if file.suffix != ".py":
-        return "no py", {}
-    try:
-        nodes = ast.parse(file.read_bytes(), file.name).body
-    except (SyntaxError, ValueError) as error:
-        line = (getattr(error, "text", "") or "").strip()
-        return "syntax", {"error": error, "code": line}
-    for node in nodes:
-        is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        code = ast.unparse(node).split("\n")[0]
-        does = isinstance(node, (ast.Expr, ast.For, ast.While, ast.With)) and not is_text
-        if does or re.search(r"= (main|train|sample)\(", code):
-            return "runs", {"line": node.lineno, "code": code}
-    return None if nodes else ("empty", {})
+def idea(task):
+    return task[say.language].get("idea") or task["idea" if say.language == "en" else "idea_zh"]
 
 
-def slips(file):
-    """Yield what in a file cannot be meant, as a word of words.toml and its values."""
-    for node in ast.walk(ast.parse(file.read_bytes())):
-        for part in node.body if isinstance(node, ast.ClassDef) and node.bases else []:
-            code = ast.unparse(part)
-            if code.startswith("def forward(") and not re.search(
-                r"^ +(return|raise)\b", code, re.M
-            ):
-                yield "no return", {"what": f"{node.name}.forward", "line": part.lineno}
-            if code.startswith("def __init__(") and ".__init__(" not in code:
-                yield "no super", {"what": f"{node.name}.__init__", "line": part.lineno}
-        if isinstance(node, ast.Call) and ast.unparse(node).startswith("nn.Sequential(["):
-            yield "no star", {"line": node.lineno}
-
-
-def judged(task, file, limit=LIMIT):
-    """Return the lines that examine.py writes about a file, up to the limit in seconds."""
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.jsonl"
-        argv = [sys.executable, Path(__file__).with_name("examine.py"), task["name"], file, report]
-        env = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"}
-        env["OMP_NUM_THREADS"] = "1"  # the models are tiny: a second thread only waits
-        try:
-            ended = subprocess.run(
-                argv, timeout=limit, env=env, capture_output=True, text=True, errors="replace"
-            )
-        except subprocess.TimeoutExpired:
-            ended = None
-        text = report.read_text(encoding="utf-8") if report.exists() else ""
-        lines = [json.loads(line) for line in text.splitlines()]
-        if not any(line.get("done") or "failed" in line for line in lines):
-            started = [line["start"] for line in lines if "start" in line] or ["import"]
-            why = (ended.stdout + ended.stderr)[-2000:] if ended else ""
-            lines.append({"failed": started[-1], "error": "ended" if ended else "limit"})
-            lines[-1] |= {"text": why or str(limit)}
-        return lines
+def page_of(task):
+    return Path("docs", say.language, task["page"]).as_posix()
 
 
 def recorded(**wanted):
