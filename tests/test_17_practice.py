@@ -48,6 +48,9 @@ def checked(capsys, task, text, name=None):
 def test_a_task_has_all_that_practice_shows_in_both_languages(task, language):
     zh = "zh" if language == "zh-CN" else "en"
     assert task[language]["task"].strip() and len(task[language]["hints"]) == 3
+    for hint in task[language]["hints"]:  # what is code stands in marks: pages show it so
+        bare = re.sub(r"`[^`]+`", "", hint).replace("exp(", "")
+        assert not re.search(r"`|_|\w\(|=|\b(self|nn|F|ids)\b", bare), hint
     assert len(task["wrong"]) >= 4 and task["wrong"][0].get("base")
     assert all(turn[zh].strip() for turn in task["wrong"])
     assert all(len(line) <= 100 for line in task[language]["task"].splitlines())

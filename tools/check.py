@@ -15,7 +15,7 @@ from textwrap import shorten
 from task import BUGS, LANGUAGES, command, idea, page_of, say
 
 PASSED = Path(".practice")  # in the reader's folder: the hashes of the files that have passed
-LATER = (  # word of words.toml, versions in which it is a mistake, calls that show it or rule it out
+LATER = (  # word of words.toml, versions where it is a mistake, calls that show it, or exclude it
     ("side by side", [2], r"^BabyGPT.forward .*\.(cat|concat|concatenate)$", "^$"),
     (
         "at once",

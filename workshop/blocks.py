@@ -105,8 +105,7 @@ def practice(records, words, step):
     text = re.sub(r"(?<=\S)\n(?=\S)", " ", text)
     text = re.sub(CODE, lambda code: f"`{code[0]}`", text)
     tool = f"python tools/practice.py {step.name}"
-    hints = [f"{i}. {hint.strip()}" for i, hint in enumerate(texts["hints"], 1)]
-    hints = "\n".join(hints).replace("__init__", "`__init__`")
+    hints = "\n".join(f"{i}. {hint.strip()}" for i, hint in enumerate(texts["hints"], 1))
     unfold = f"<details><summary>{words['hints']}</summary>\n\n{hints}\n\n</details>"
     commands = block(f"{tool}\n{tool} {file}", "sh")
     return "\n\n".join([words["write it"] + text, commands, unfold])
