@@ -316,7 +316,7 @@ def test_beside_the_symptom_stands_what_the_recorded_runs_printed(
 ):
     monkeypatch.setattr(tasks, "RECORDS", tmp_path / "records")
     (tmp_path / "records").mkdir()
-    lines = [run_of("bug_5", 4, [(0, 8.5), (400, 5.75)], "春江水")]
+    lines = [run_of("bug_5", 4, [(0, 533.5), (400, 5.75)], "春江水")]
     lines += [run_of("bug_3", 3, [], "", stopped="error: loss not finite")]
     lines += [run_of("ladder", v, [(0, 8.5), (400, 5.25)], "春江月") for v in (3, 4)]
     for count in (0, 1, 4):  # nothing is recorded, the bug alone, all of it
@@ -325,10 +325,12 @@ def test_beside_the_symptom_stands_what_the_recorded_runs_printed(
         _, text, said = started(BUGS[4], capsys)
         assert ("step" in said) is (count == 4)
         Path("bug_5.py").unlink()
-    ours, theirs = (f"step   400: train loss {x}, val loss {x}" for x in ("5.7500", "5.2500"))
+    for step, *losses in (("  0", "533.5000", "8.5000"), ("400", "5.7500", "5.2500")):
+        ours, theirs = (f"step   {step}: train loss {x}, val loss {x}" for x in losses)
+        assert all(re.search(f"^{ours}   +{theirs}$", shown, re.M) for shown in (text, said))
     for shown in (text, said):
-        assert re.search(f"^{ours} +{theirs}$", shown, re.M)
         assert "\nbug 5:\n春江水\n" in shown and "\nv4:\n春江月\n" in shown
+        assert "1337" in shown
     assert ast.parse(text)
     said = started(BUGS[2], capsys)[2]
     assert re.search("^error: loss not finite +step +0: train", said, re.M)

@@ -73,10 +73,13 @@ def seen(task):
         [f"{name}:", *run["output"].partition("\n\n")[0].splitlines(), run.get("stopped", "")]
         for name, run in runs.items()
     ]
-    lines = [f"{ours:50}{theirs}".rstrip() for ours, theirs in zip_longest(*heads, fillvalue="")]
+    width = 3 + max(map(len, heads[0]))
+    lines = [
+        f"{ours:{width}}{theirs}".rstrip() for ours, theirs in zip_longest(*heads, fillvalue="")
+    ]
     if "stopped" not in wrong[0]:
         lines += [f"{name}:\n{run['samples'][0].strip()}\n" for name, run in runs.items()]
-    return "\n".join(["", *lines])
+    return "\n".join(["", say("seen", seed=right[0]["seed"]), *lines])
 
 
 def write_start(task):
