@@ -110,6 +110,15 @@ def test_both_languages_explain_the_same_lines():
         assert quoted[0] == quoted[1], file.name
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_notes_of_a_section_stand_in_the_order_of_the_code(language):
+    """Each has its lines above it; v1 speaks of its model first, and of the rest after that."""
+    for file in (built() / language).glob("v*.html"):
+        for section in file.read_text(encoding="utf-8").split("<section")[1:]:
+            lines = re.findall(r'id="note-\d+"><a class="mark" href="#L(\d+)"', section)
+            assert [*map(int, lines)] == sorted(map(int, lines)), file.name
+
+
 def test_the_first_page_has_each_step_with_its_dots_and_what_counting_scores():
     text = (built() / "en" / "index.html").read_text(encoding="utf-8")
     ladder = home.ladder(Records())
