@@ -25,6 +25,10 @@ from xray import look
 FIGURES = ROOT / "workshop" / "site" / "figures"
 sys.path[1:1] = [str(FIGURES)]
 
+import attention  # noqa: E402
+import committed  # noqa: E402
+import measured  # noqa: E402
+
 import data  # noqa: E402
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
@@ -126,7 +130,7 @@ def test_the_numbers_of_a_page_are_small():
 
 
 def test_what_follows_a_character_is_counted_in_the_training_text():
-    text, _ = data.text_of()
+    text, _ = committed.text_of()
     for char in "春\n不":
         n, counted, counts, *_ = numbers()["next_character"]["chars"][char]
         assert n == text.count(char) and counts == sorted(counts, reverse=True)
@@ -145,7 +149,7 @@ def test_what_v1_gives_is_what_its_script_computes():
 
 def test_the_shares_of_two_heads_are_those_that_the_page_of_v4_speaks_of():
     """Which two it says, and that the others do less of it."""
-    own, before, shares = data.work_of_heads()
+    own, before, shares = attention.work_of_heads()
     page = (ROOT / "docs" / "en" / "v04.md").read_text(encoding="utf-8")
     assert f"Head {own['head']} has nearly all of its weight on the diagonal" in page
     assert f"Head {before['head']} has most of it beside the diagonal" in page
@@ -161,7 +165,7 @@ def test_what_a_head_writes_is_what_is_left_when_the_others_say_nothing():
         for i, head in enumerate(block.sa.heads):
             if i != 2:
                 head.value.weight.zero_()
-        model(data.text_of()[1][::4])
+        model(committed.text_of()[1][::4])
     written = (outputs[0] - block.sa.proj.bias).square().mean(dim=(0, 1)).sqrt()
     torch.testing.assert_close(torch.tensor(found["after"][2]), written, atol=6e-4, rtol=0)
     quarters = torch.tensor(found["before"]).view(4, 4, 32)
@@ -209,8 +213,8 @@ def test_a_run_that_was_stopped_is_no_number_and_does_not_stretch_the_chart(monk
 
         of = lambda self, name: [found]  # noqa: E731
 
-    monkeypatch.setattr(data, "Records", Few)
-    rates = data.rates()
+    monkeypatch.setattr(measured, "Records", Few)
+    rates = measured.rates()
     assert rates["rates"] == [0.003, 0.02] and rates["versions"]["v7"] == [[4.7], [None]]
     assert rates["versions"]["v8"] == [[], []] and rates["range"][1] < 6
 
@@ -315,7 +319,7 @@ def test_typing_a_character_shows_what_follows_it(page):
 
 @needs_browser
 def test_the_average_becomes_the_fourth_step(page):
-    names = data.example()
+    names = attention.example()
     for times, weights in (
         (0, names["tril"] / names["tril"].sum(1, keepdim=True)),
         (1, names["weights"]),
@@ -330,7 +334,7 @@ def test_the_average_becomes_the_fourth_step(page):
 
 @needs_browser
 def test_the_example_can_be_edited_and_heads_of_v4_be_followed(page):
-    names = data.example()
+    names = attention.example()
     page.get_by_label("query of 水").fill("0 4 −1 0.5")
     query, key = torch.tensor([0, 4, -1, 0.5]), names["key"]
     dots = key @ query
@@ -356,7 +360,7 @@ def test_the_example_can_be_edited_and_heads_of_v4_be_followed(page):
     pick(page, "one_query", 0, f"a trained v4, head {head}")
     pick(page, "one_query", 1, "月")
     shown = percents([row[3] for row in cells(page, "#one_query")])
-    assert shown == pytest.approx(weights_in(data.POEM[:8])[head][3].tolist(), abs=0.0051)
+    assert shown == pytest.approx(weights_in(attention.POEM[:8])[head][3].tolist(), abs=0.0051)
     assert shown[4:] == [0, 0, 0, 0]
     page.get_by_label("mask what comes later").uncheck()
     assert sum(percents([row[3] for row in cells(page, "#one_query")])[4:]) > 0
@@ -366,7 +370,7 @@ def test_the_example_can_be_edited_and_heads_of_v4_be_followed(page):
 def test_each_head_shows_its_weights_over_the_poem(page):
     pick(page, "heads", 0, "往事知多少。⏎小")
     pick(page, "heads", 1, "多")
-    for head, weights in enumerate(weights_in(data.POEM[8:16])):
+    for head, weights in enumerate(weights_in(attention.POEM[8:16])):
         share = "(cells) => cells.map((c) => +c.style.getPropertyValue('--share'))"
         section = page.locator("#heads section").nth(head)
         shown = torch.tensor(section.locator(".cell").evaluate_all(share)).view(8, 8)
@@ -375,7 +379,7 @@ def test_each_head_shows_its_weights_over_the_poem(page):
         wanted = [round(100 * w, 1) for w in weights[3].tolist()]
         assert all(abs(float(n) - w) <= 0.6 for n, w in zip(row, wanted, strict=True) if n)
         assert f"多 ← {'往事知多少。⏎小'[weights[3].argmax()]}" in section.inner_text()
-    own, before, _ = data.work_of_heads()
+    own, before, _ = attention.work_of_heads()
     said = text(page, "#heads > p")
     assert f"head {own['head']} gives {own['share']:.0%}" in said
     assert f"head {before['head']} gives {before['share']:.0%}" in said
@@ -479,7 +483,7 @@ def test_the_score_by_distance_is_that_of_v14s_rotation(page):
     assert scores[:, 0].argmax() == 6  # as the caption says
     ((line,),) = drawn(page, "clock")
     assert line == pytest.approx(scores[:, 0].tolist(), abs=0.02)
-    speed = numbers()["clock"]["speeds"][data.PLANES[1]]
+    speed = numbers()["clock"]["speeds"][attention.PLANES[1]]
     assert f"{41 * speed:.2f} radians" in text(page, "#clock figure:nth-of-type(2)")
 
 

@@ -1,0 +1,60 @@
+"""Numbers of the figures about single characters: what follows one, who writes of it where."""
+
+from collections import Counter
+
+import torch
+from committed import model_of, rounded, saved, text_of
+
+TRIES = "春花月，\n不人江"  # to begin with, beside what one types
+FREQUENT, TEN = 1000, 10  # characters that can be asked for, and how many may follow each
+
+
+def next_character():
+    """v1: what follows a character, by counting and by the model."""
+    text, _ = text_of()
+    weights, chars, _ = saved("v01")
+    follow = {char: Counter() for char, _ in Counter(text).most_common(FREQUENT)}
+    for (a, b), count in Counter(zip(text, text[1:], strict=False)).items():
+        if a in follow:
+            follow[a][b] = count
+    rows = [chars.index(char) for char in follow]
+    x = weights["token_embedding_table.weight"][rows]
+    logits = x @ weights["lm_head.weight"].T + weights["lm_head.bias"]
+    found = {}
+    for (char, after), (probs, ids) in zip(
+        follow.items(), zip(*logits.softmax(dim=-1).topk(TEN), strict=True), strict=True
+    ):
+        ten = after.most_common(TEN)
+        counted, counts = "".join(b for b, _ in ten), [count for _, count in ten]
+        guessed = "".join(chars[i] for i in ids)
+        found[char] = [after.total(), counted, counts, guessed, rounded(probs, 4)]
+    return {"tries": list(TRIES), "chars": found}
+
+
+def who_writes():
+    """v8: how much each head of each block writes into each number of the stream, in v9's weights.
+
+    before: what v7 would add, each head in its own part. after: what proj makes of the same.
+    """
+    script, model = model_of("v09")
+    seen, watched = {}, [(b, h) for b, block in enumerate(model.blocks) for h in block.sa.heads]
+
+    def watch(head):
+        return head.register_forward_hook(lambda _, __, output: seen.update({head: output}))
+
+    hooks = [watch(head) for _, head in watched]
+    model(text_of()[1][::4])  # a quarter of them is enough for a mean
+    for hook in hooks:
+        hook.remove()
+    blocks = []
+    for block in model.blocks:
+        found = {"before": [], "after": []}
+        size = block.sa.proj.in_features // len(block.sa.heads)
+        for i, head in enumerate(block.sa.heads):
+            part = slice(i * size, (i + 1) * size)
+            alone = torch.zeros(*seen[head].shape[:2], block.sa.proj.in_features)
+            alone[..., part] = seen[head]
+            for name, written in (("before", alone), ("after", alone @ block.sa.proj.weight.T)):
+                found[name].append(rounded(written.square().mean(dim=(0, 1)).sqrt()))
+        blocks.append(found)
+    return {"blocks": blocks}
