@@ -29,7 +29,9 @@ sys.path[1:1] = [str(SITE)]  # nothing else needs what is in there
 import build  # noqa: E402
 import comments  # noqa: E402
 import home  # noqa: E402
+import links  # noqa: E402
 import pages  # noqa: E402
+import renderer  # noqa: E402
 import weights  # noqa: E402
 from diff import body, excerpt, fold, is_replaced, rows_of  # noqa: E402
 from records import Records  # noqa: E402
@@ -63,7 +65,7 @@ def model_of(name):
 
 
 def test_every_page_is_there_and_no_link_is_dead():
-    names = {*pages.files_of(pages.DOCS[0]), "index", "play"}
+    names = {*links.files_of(links.DOCS[0]), "index", "play"}
     texts = {file: file.read_text(encoding="utf-8") for file in built().rglob("*.html")}
     wanted = {built() / language / f"{name}.html" for language in LANGUAGES for name in names}
     assert set(texts) == {built() / "index.html", *wanted}
@@ -100,11 +102,11 @@ def test_pages_are_small(language):
 
 
 def test_both_languages_explain_the_same_lines():
-    for file in sorted(pages.DOCS[0].glob("v*.md")):
+    for file in sorted(links.DOCS[0].glob("v*.md")):
         quoted = []
-        for docs in pages.DOCS:
+        for docs in links.DOCS:
             page = docs / file.name
-            _, sections = pages.read_page(page, page.read_text(encoding="utf-8"), {})
+            _, sections = pages.read_page(page.read_text(encoding="utf-8"), {})
             tokens = [token for _, found in sections for token in found if token.type == "strip"]
             quoted.append([token.meta["code"] for token in tokens])
         assert quoted[0] == quoted[1], file.name
@@ -275,13 +277,13 @@ def test_the_repository_comes_as_one_file():
     ],
 )
 def test_a_link_leads_to_the_page_of_the_site_if_there_is_one(link, wanted, monkeypatch):
-    monkeypatch.setattr(pages, "REPOSITORY", None)
-    assert pages.target(pages.DOCS[0] / "v01.md", link) == wanted
+    monkeypatch.setattr(links, "REPOSITORY", None)
+    assert links.target(links.DOCS[0] / "v01.md", link) == wanted
 
 
 def test_what_is_no_page_is_in_the_repository_if_that_is_known(monkeypatch):
-    monkeypatch.setattr(pages, "REPOSITORY", "someone/babygpt")
-    found = pages.target(pages.DOCS[0] / "v01.md", "../../tests/conftest.py")
+    monkeypatch.setattr(links, "REPOSITORY", "someone/babygpt")
+    found = links.target(links.DOCS[0] / "v01.md", "../../tests/conftest.py")
     assert found == "https://github.com/someone/babygpt/blob/main/tests/conftest.py"
 
 
@@ -348,10 +350,10 @@ It is <!-- loss v7 -->4.74<!-- -->.
 
 def test_a_page_is_read_in_sections_in_the_order_of_its_text():
     names = {label: name for name, (label, _) in build.TEXTS["sections"].items()}
-    title, sections = pages.read_page(pages.DOCS[0] / "v03.md", PAGE, names)
-    env = {"file": pages.DOCS[0] / "v03.md", "records": Records(), "t": words("en")}
+    title, sections = pages.read_page(PAGE, names)
+    env = {"file": links.DOCS[0] / "v03.md", "records": Records(), "t": words("en")}
     env |= {"strip": "[{}|{}]".format, "guess": "<form></form>", "start": "[start]"}
-    shown = [(name, pages.as_html(tokens, **env, section=name)) for name, tokens in sections]
+    shown = [(name, renderer.as_html(tokens, **env, section=name)) for name, tokens in sections]
     shown = {name: text for name, text in shown if text}
     assert title == "v3: a head"
     assert list(shown) == ["question", "practice", "meaning", "measured", "exercise"]

@@ -20,8 +20,10 @@ import home  # noqa: E402
 import tables  # noqa: E402
 from diff import excerpt, fold, is_long, is_replaced, rows_of  # noqa: E402
 from figures_of import figures_of, files_on, place, write_data  # noqa: E402
-from pages import DOCS, REPOSITORY, as_html, files_of, read_page  # noqa: E402
+from links import DOCS, REPOSITORY, files_of  # noqa: E402
+from pages import read_page  # noqa: E402
 from records import Records  # noqa: E402
+from renderer import as_html  # noqa: E402
 from steps import ROOT, STEPS, tomllib  # noqa: E402
 from weights import models, write_weights  # noqa: E402
 
@@ -70,7 +72,7 @@ def page_of(name, file, i, t, records):
     """Return what the template of a page needs: its title and sections; of a step, its code."""
     step = next((step for step in STEPS if name == f"v{step.version:02}"), None)
     headings = {label: name for name, both in t["sections"].items() for label in both.split("|")}
-    title, sections = read_page(file, file.read_text(encoding="utf-8"), headings)
+    title, sections = read_page(file.read_text(encoding="utf-8"), headings)
     macros = TEMPLATES.get_template("lines.html").make_module({"t": t})
     env = {"file": file, "t": t, "records": records, "figure": macros.figure}
     code = step_of(step, DOCS[i].name, env, macros) if step else {}
