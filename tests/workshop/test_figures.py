@@ -174,6 +174,41 @@ def test_what_a_head_writes_is_what_is_left_when_the_others_say_nothing():
             assert bool(quarters[i, j].any()) == (i == j)
 
 
+def test_a_unit_says_and_as_v9s_script_computes_it():
+    """Its sums as they go into the ReLU, and what the model says when it is switched off."""
+    model, chars, _ = model_of("v09")
+    into, relu, _ = model.blocks[-1].ffwd.net
+    windows, sums, off = committed.text_of()[1], [], [torch.tensor([], dtype=int)]
+    into.register_forward_hook(lambda _, __, output: sums.append(output))
+    relu.register_forward_hook(lambda _, __, output: output.index_fill(2, off[0], 0))
+    with torch.no_grad():
+        model(windows)
+    for found in numbers()["hidden_unit"]["units"]:
+        pair, unit = [chars.index(char) for char in found["pair"]], sums[0][..., found["unit"]]
+        is_a, is_b = windows[:, :-1] == pair[0], windows[:, 1:] == pair[1]
+        for case, at in zip(
+            found["cases"], (~is_a & ~is_b, is_a & ~is_b, ~is_a & is_b, is_a & is_b), strict=True
+        ):
+            here = unit[:, 1:][at]
+            assert case["n"] == len(here) and case["fires"] == share(here > 0)
+            assert case["sums"] == pytest.approx(here[:40].tolist(), abs=0.006)
+            assert case["passed"] == pytest.approx(here.relu().mean().item(), abs=1e-4)
+            assert case["texts"][0] in "".join(chars[i] for i in windows[at.any(dim=1)][0])
+        assert found["cases"][3]["fires"] > 0.9 > 0.2 > max(c["fires"] for c in found["cases"][:3])
+        rows, places = (is_a & is_b).nonzero(as_tuple=True)
+        char, *shown = found["next"]
+        for silenced, wanted in zip(([], [found["unit"]]), shown, strict=True):
+            off[0] = torch.tensor(silenced, dtype=int)
+            with torch.no_grad():
+                logits = model(windows[rows])[0][torch.arange(len(rows)), places + 1]
+            said = logits.softmax(dim=-1).mean(dim=0)[chars.index(char)].item()
+            assert said == pytest.approx(wanted, abs=2e-4)
+
+
+def share(tensor):
+    return round(tensor.float().mean().item(), 4)
+
+
 def test_curves_are_those_of_the_records():
     records = Records()
     for run in numbers()["depth"]["runs"]:
@@ -315,6 +350,29 @@ def test_typing_a_character_shows_what_follows_it(page):
     assert page.locator("#next_character li").count() == 0
     page.locator("#next_character button", has_text="⏎").click()
     assert page.locator("#next_character li").count() == 20
+
+
+@needs_browser
+def test_a_unit_shows_its_four_cases_with_and_without_the_relu(page):
+    for i, found in enumerate(numbers()["hidden_unit"]["units"]):
+        page.locator("#hidden_unit fieldset input").nth(i).check(force=True)
+        for is_on, name in ((True, "passed"), (False, "sum")):
+            page.get_by_label("ReLU", exact=True).set_checked(is_on)
+            shown = cells(page, "#hidden_unit")
+            for row, case in zip(shown, found["cases"], strict=True):
+                assert int(row[0].replace(",", "")) == case["n"]
+                mean = float(row[2].replace("−", "-"))
+                assert mean == pytest.approx(case[name], abs=0.0051)
+                assert percents(row[3:]) == pytest.approx([case["fires"] if is_on else 1], abs=6e-3)
+        where = "(dots) => dots.map((dot) => Number(dot.getAttribute('cx')))"
+        rows = page.locator("#hidden_unit svg").all()
+        shown = [row.locator(".in").evaluate_all(where) for row in rows]
+        assert shown == [row.locator(".out").evaluate_all(where) for row in rows]
+        page.get_by_label("ReLU", exact=True).check()
+        out = [row.locator(".out").evaluate_all(where) for row in rows]
+        zero = min(itertools.chain(*out))  # where all that are negative stand now
+        assert zero > min(itertools.chain(*shown))
+        assert out == [[max(x, zero) for x in row] for row in shown]
 
 
 @needs_browser

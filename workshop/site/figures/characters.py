@@ -7,6 +7,13 @@ from committed import model_of, rounded, saved, text_of
 
 TRIES = "春花月，\n不人江"  # to begin with, beside what one types
 FREQUENT, TEN = 1000, 10  # characters that can be asked for, and how many may follow each
+UNITS = (
+    (153, "无名"),
+    (251, "\n\n"),
+    (396, "\n水"),
+    (278, "相思"),
+)  # that say "and", as a search found
+DOTS, PLACES = 40, 6  # of each case, the first ones in the text
 
 
 def next_character():
@@ -58,3 +65,47 @@ def who_writes():
                 found[name].append(rounded(written.square().mean(dim=(0, 1)).sqrt()))
         blocks.append(found)
     return {"blocks": blocks}
+
+
+def hidden_unit():
+    """v5: units of v9's last block that stand for two neighbours, and for neither of them alone.
+
+    Sums are those before the ReLU, at each place of the windows that has a character before it.
+    """
+    _, model = model_of("v09")
+    chars, windows = saved("v09")[1], text_of()[1]
+    before, here = windows[:, :-1].flatten(), windows[:, 1:].flatten()
+    *blocks, last = model.blocks
+    x = model.token_embedding_table(windows) + model.position_embedding_table.weight
+    for block in blocks:
+        x = block(x)
+    x = (x + last.sa(last.ln1(x)))[:, 1:].flatten(0, 1)
+    into, relu, out = last.ffwd.net
+    sums = into(last.ln2(x))
+    units = []
+    for unit, pair in UNITS:
+        a, b = before == chars.index(pair[0]), here == chars.index(pair[1])
+        cases = []
+        for is_a, is_b in ((False, False), (True, False), (False, True), (True, True)):
+            at = ((a == is_a) & (b == is_b)).nonzero()[:, 0]
+            found, texts = sums[at, unit], [text_at(windows, i.item(), chars) for i in at[:PLACES]]
+            case = {"fires": (found > 0).float().mean(), "sum": found.mean()}
+            case |= {"passed": found.relu().mean()}
+            case = {name: round(number.item(), 4) for name, number in case.items()}
+            case |= {"n": len(at), "sums": rounded(found[:DOTS], 2), "texts": texts}
+            cases.append(case)
+        passed, probs = relu(sums[at]), []  # of the last case, which is both
+        for is_on in (1, 0):
+            passed[:, unit] *= is_on
+            logits = model.lm_head(model.ln_final(x[at] + out(passed)))
+            probs.append(logits.softmax(dim=-1).mean(dim=0))
+        best = probs[0].argmax().item()
+        then = [chars[best], *(round(p[best].item(), 4) for p in probs)]
+        units.append({"unit": unit, "pair": pair, "cases": cases, "next": then})
+    return {"units": units}
+
+
+def text_at(windows, i, chars):
+    """Return the text of a window up to the place of this number, its first one not counted."""
+    row, place = divmod(i, windows.shape[1] - 1)
+    return "".join(chars[j] for j in windows[row, : place + 2])
