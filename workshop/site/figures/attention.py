@@ -4,9 +4,8 @@ import functools
 import re
 
 import torch
-from committed import rounded, saved, text_of
+from committed import model_of, rounded, saved, text_of
 from steps import ROOT
-from torch.nn import functional as F
 
 POEM = "春花秋月何时了，往事知多少。\n小楼昨夜又东风，故国不堪回首月明中"  # 李煜《虞美人》
 HANDS = "，。\n春花人不"  # queries and keys that can be chosen
@@ -113,18 +112,16 @@ def clock():
 
     There they come from the character alone, so that with the distance they are all of the score.
     """
-    weights, chars, shape = saved("evening")
-    x = weights["token_embedding_table.weight"][[chars.index(char) for char in HANDS]]
-    ln1 = [weights[f"blocks.0.ln1.{part}"] for part in ("weight", "bias")]
-    qkv = F.layer_norm(x, x.shape[-1:], *ln1) @ weights["blocks.0.sa.qkv.weight"].T
-    if "blocks.0.sa.qkv.bias" in weights:
-        qkv = qkv + weights["blocks.0.sa.qkv.bias"]
-    query, key, _ = qkv.view(len(HANDS), 3, shape["n_head"], -1).permute(1, 2, 0, 3)
+    model, chars = model_of("evening")
+    block = model.blocks[0]
+    x = model.token_embedding_table.weight[[chars.index(char) for char in HANDS]]
+    qkv = block.sa.qkv(block.ln1(x)).view(len(HANDS), 3, block.sa.n_head, -1)
+    query, key, _ = qkv.permute(1, 2, 0, 3)
     half = query.shape[-1] // 2
     return {
         "speeds": [1000 ** -(i / half) for i in range(half)],
         "planes": list(PLANES),
-        "heads": [str(i) for i in range(shape["n_head"])],
+        "heads": [str(i) for i in range(block.sa.n_head)],
         "chars": HANDS,
         "query": rounded(query),
         "key": rounded(key),

@@ -43,7 +43,7 @@ def who_writes():
 
     before: what v7 would add, each head in its own part. after: what proj makes of the same.
     """
-    script, model = model_of("v09")
+    model, _ = model_of("v09")
     seen, watched = {}, [(b, h) for b, block in enumerate(model.blocks) for h in block.sa.heads]
 
     def watch(head):
@@ -72,8 +72,7 @@ def hidden_unit():
 
     Sums are those before the ReLU, at each place of the windows that has a character before it.
     """
-    _, model = model_of("v09")
-    chars, windows = saved("v09")[1], text_of()[1]
+    (model, chars), windows = model_of("v09"), text_of()[1]
     before, here = windows[:, :-1].flatten(), windows[:, 1:].flatten()
     *blocks, last = model.blocks
     x = model.token_embedding_table(windows) + model.position_embedding_table.weight

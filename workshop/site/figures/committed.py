@@ -1,8 +1,19 @@
-"""What is committed: models, the training text, and numbers short enough for a page."""
+"""What is committed: models, the training text, its tunes; and numbers short enough for a page."""
 
 import functools
 
 import torch
+from poems import (
+    by_tune,
+    fixed_tunes,
+    form,
+    line_ends,
+    read_rhymes,
+    rhyme,
+    rhyming_pairs,
+    split_poems,
+    usual_form,
+)
 from steps import ROOT, find_step, import_script
 
 
@@ -17,13 +28,13 @@ def saved(name):
 
 @functools.cache
 def model_of(name):
-    """Return a script and its committed model, such as v09."""
+    """Return a committed model, such as v09, and its characters."""
     weights, chars, shape = saved(name)
-    script = import_script(find_step(int(name[1:])))
+    script = import_script(find_step(15 if name == "evening" else int(name[1:])))
     sizes = {k: v for k, v in shape.items() if k in script.Config.__dataclass_fields__}
     model = script.BabyGPT(script.Config(device="cpu", **sizes), len(chars))
     model.load_state_dict(weights)
-    return script, model.eval()
+    return model.eval(), chars
 
 
 @functools.cache
@@ -36,6 +47,34 @@ def text_of():
     starts = torch.arange(n) * (len(ids["val"]) - config.block_size) // n
     windows, _ = script.get_batch(ids["val"], starts, config)
     return tokenizer.decode(ids["train"].tolist()), windows
+
+
+@functools.cache
+def rules():
+    """Return {tune: its forms, the usual one first}, {tune: lines that rhyme}, groups of rhymes."""
+    poems = split_poems("\n\n" + (ROOT / "data" / "ci.txt").read_text(encoding="utf-8"))
+    groups = read_rhymes((ROOT / "data" / "rhymes.txt").read_text(encoding="utf-8"))
+    bodies, forms, pairs = by_tune(poems), {}, {}
+    for tune, (accepted, _) in fixed_tunes(poems).items():
+        usual = usual_form(bodies[tune])[0]
+        forms[tune], pairs[tune] = [usual, *accepted], rhyming_pairs(bodies[tune], groups)
+    return forms, pairs, groups
+
+
+def marks_of(tune, body):
+    """Return of each line of a poem [length that the tune has, does it fit, does it rhyme].
+
+    It rhymes if it does with an earlier line that it should rhyme with; None if there is none.
+    """
+    forms, pairs, groups = rules()
+    ends, marks = line_ends(body), []
+    for i, length in enumerate(form(body)):
+        usual = forms[tune][0][i : i + 1] or (0,)
+        fits = any(lengths[i : i + 1] == (length,) for lengths in forms[tune])
+        others = [ends[j] for j, k in pairs[tune] if k == i]
+        rhymes = any(end != ends[i] and rhyme(end, ends[i], groups) for end in others)
+        marks.append([*usual, fits, rhymes if others else None])
+    return marks
 
 
 def rounded(numbers, digits=3):

@@ -16,9 +16,10 @@ sys.path[1:1] = [str(HERE), str(HERE.parents[1]), str(HERE.parents[2] / "tools")
 import attention  # noqa: E402
 import characters  # noqa: E402
 import measured  # noqa: E402
+import sampling  # noqa: E402
 from steps import tomllib  # noqa: E402
 
-FUNCTIONS = {**vars(attention), **vars(characters), **vars(measured)}
+FUNCTIONS = {**vars(attention), **vars(characters), **vars(measured), **vars(sampling)}
 
 
 def listed():

@@ -90,6 +90,23 @@ const kit = {
     return kit.make("span", { class: "colours", role: "img", "aria-label": label, style });
   },
 
+  // A poem, each line with its mark: judge(i, length) -> {wanted, right, rhymes}; rhymes if asked for
+  poem(title, body, extra, judge) {
+    let i = 0;
+    const line = (text) => {
+      const length = [...text.replace(/[，。、？！]/g, "")].length;
+      if (!length) return text;
+      const { wanted, right, rhymes } = judge(i++, length), kind = (good) => (good ? "good" : "bad");
+      const mark = kit.make("sub", {}, right ? "✓" : wanted ? `${length}≠${wanted}` : extra);
+      const rhyme = kit.make("sub", { class: kind(rhymes) }, `韵${rhymes ? "✓" : "✗"}`);
+      return kit.make("span", { class: kind(right) }, kit.make("span", {}, text), mark,
+        ...(typeof rhymes === "boolean" ? [rhyme] : []));
+    };
+    const rows = body.split("\n").filter(Boolean).map((row) =>
+      kit.make("p", {}, ...row.match(/[^，。、？！]+[，。、？！]?|[，。、？！]/g).map(line)));
+    return kit.make("div", { class: "written", lang: "zh-CN" }, kit.make("p", { class: "muted" }, title), ...rows);
+  },
+
   // A colour as it is now, in light, in dark and on paper; a canvas knows no variables
   colour(name) {
     kit.probe ??= document.body.appendChild(kit.make("i", { hidden: true }));
