@@ -49,20 +49,20 @@ def numbers():
     return data.data()
 
 
-def page_of(names, language="en"):
-    """Return a page with these figures and nothing else, as the site hands them their words."""
-    scripts = dict.fromkeys(use for name in names for use in LISTED[name]["uses"])
+def page_of(found, language="en"):
+    """Return a page with the figures of these numbers alone, as the site hands them their words."""
+    scripts = dict.fromkeys(use for name in found for use in LISTED[name]["uses"])
     given, nodes = [], []
-    for name in names:
+    for name, numbers in found.items():
         words = {k: v[LANGUAGES.index(language)] for k, v in LISTED[name]["words"].items()}
-        given.append(f"given[{name!r}] = {json.dumps({**numbers()[name], 'words': words})};")
+        given.append(f"given[{name!r}] = {json.dumps({**numbers, 'words': words})};")
         title, caption = (LISTED[name][k][LANGUAGES.index(language)] for k in ("title", "caption"))
         nodes.append(
             f'<figure><h2>{title}</h2><div class="figure" id="{name}"></div>'
             f"<figcaption>{caption}</figcaption></figure>"
         )
     texts = [(FIGURES / script).read_text(encoding="utf-8") for script in scripts]
-    texts += [(FIGURES / f"{name}.js").read_text(encoding="utf-8") for name in names]
+    texts += [(FIGURES / f"{name}.js").read_text(encoding="utf-8") for name in found]
     words = """{ get(words, name) { if (name in words) return words[name]; throw Error(name); } }"""
     start = f"""for (const [name, numbers] of Object.entries(given)) {{
       numbers.words = new Proxy(numbers.words, {words}); // a word that is not listed is an error
@@ -110,7 +110,7 @@ def weights_in(text):
 
 def test_each_figure_has_a_page_words_in_two_languages_and_a_script():
     for name, figure in LISTED.items():
-        assert (ROOT / "docs" / "en" / f"{figure['page']}.md").exists()
+        assert (ROOT / "docs" / "en" / f"{figure['page']}.md").exists() or name not in numbers()
         script = (FIGURES / f"{name}.js").read_text(encoding="utf-8")
         assert f"figures.{name} = function" in script and len(script.splitlines()) <= 80
         both = [figure["title"], figure["caption"], *figure["words"].values()]
@@ -125,7 +125,7 @@ def test_each_figure_has_a_page_words_in_two_languages_and_a_script():
 
 def test_the_numbers_of_a_page_are_small():
     sizes = {name: len(json.dumps(found, ensure_ascii=False)) for name, found in numbers().items()}
-    assert set(sizes) == set(LISTED) and sizes.pop("next_character") < 200_000
+    assert set(LISTED) - set(sizes) <= {"reward"} and sizes.pop("next_character") < 200_000
     assert max(sizes.values()) < 25_000
 
 
@@ -278,6 +278,45 @@ def test_a_poem_is_marked_by_what_its_tune_asks_for():
     assert committed.marks_of("浣溪沙", same)[1] == [7, True, False]
 
 
+EVALUATIONS = """model: 3,431,111 parameters, on cpu
+step     0: reward 0.335, whole 0.521, rhyme 0.109, distinct 0.922, divergence 0.000, val_loss 3.714
+
+浣溪沙 苏轼
+一曲新词酒一杯。
+去年天气旧亭前。
+夕阳西下
+
+step    50: reward 1.109, whole 0.938, rhyme 0.154, distinct 0.951, divergence 0.017, val_loss 3.742
+浣溪沙 苏轼
+一曲新词酒一杯。
+去年天气旧亭台。
+夕阳西下几时回。
+
+saved
+"""
+
+
+def evaluated(monkeypatch, folder, outputs):
+    """Return what the figure of rewards is given after runs of these names have printed this."""
+    lines = [json.dumps({"run": run, "seed": 1, "output": text}) for run, text in outputs.items()]
+    (folder / "rhyme.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.setattr("records.FOLDER", folder)
+    return measured.reward()
+
+
+def test_of_a_reward_each_evaluation_is_read_with_its_poem(monkeypatch, tmp_path):
+    assert evaluated(monkeypatch, tmp_path, {"counted": "no evaluations"}) is None
+    (run,) = evaluated(monkeypatch, tmp_path, {"rhyme": EVALUATIONS, "x": ""})["runs"]
+    assert run["name"] == "rhyme" and run["steps"] == [0, 50]
+    assert run["curves"]["reward"] == [0.335, 1.109]
+    assert list(run["curves"]) == [*"reward whole rhyme distinct divergence val_loss".split()]
+    first, second = run["poems"]
+    assert first["title"] == "浣溪沙 苏轼" and first["body"].endswith("\n夕阳西下")
+    assert second["body"].endswith("几时回。")
+    assert first["marks"] == [[7, True, None], [7, True, False], [7, False, False]]
+    assert second["marks"] == [[7, True, None], [7, True, True], [7, True, True]]
+
+
 # --- once in a browser
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
@@ -304,7 +343,7 @@ def page(browser, tmp_path_factory):
     page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
     page.on("pageerror", lambda error: wrong.append(str(error)))
     file = tmp_path_factory.mktemp("figures") / "all.html"
-    file.write_text(page_of(list(LISTED)), encoding="utf-8")
+    file.write_text(page_of(numbers()), encoding="utf-8")
     page.on("request", lambda r: r.url == file.as_uri() or wrong.append(r.url))
     page.goto(file.as_uri())
     yield page
@@ -636,6 +675,35 @@ def test_beside_a_temperature_stands_what_was_measured(page):
 
 
 @needs_browser
+def test_a_poem_learns_to_rhyme_and_a_run_that_cheated_is_a_click_away(
+    browser, monkeypatch, tmp_path
+):
+    cheated = EVALUATIONS.replace("去年天气旧亭", "一曲新词酒一").replace("1.109", "1.900")
+    found = evaluated(monkeypatch, tmp_path, {"rhyme": EVALUATIONS, "cheats": cheated})
+    page = browser.new_page()
+    for language in LANGUAGES:
+        (tmp_path / "page.html").write_text(page_of({"reward": found}, language), encoding="utf-8")
+        page.goto((tmp_path / "page.html").as_uri())
+        rows = page.locator("#reward .written p:not(.muted)")
+        assert rows.all_inner_texts()[1:] == ["去年天气旧亭前。✓韵✗", "夕阳西下4≠7韵✗"]
+        page.locator("#reward input[type=range]").press("ArrowRight")
+        assert rows.all_inner_texts()[1:] == ["去年天气旧亭台。✓韵✓", "夕阳西下几时回。✓韵✓"]
+        said = text(page, "#reward [role=status]")
+        assert all(part in said for part in ("50", "1.11", "0.15", "0.95", "3.74", "3"))
+        shares, losses = drawn(page, "reward")
+        run = found["runs"][0]["curves"]
+        assert [shares, *losses] == [
+            [run[n] for n in ("reward", "rhyme", "distinct")],
+            run["val_loss"],
+        ]
+        page.locator("#reward fieldset").get_by_label("cheats").check(force=True)
+        assert rows.all_inner_texts()[1] == "一曲新词酒一台。✓韵✓"
+        assert "1.90" in text(page, "#reward [role=status]")
+        assert not re.search("undefined|NaN|{", page.locator("main").inner_text())
+    page.close()
+
+
+@needs_browser
 def test_every_chart_is_drawn_and_every_control_moves_by_keyboard(page):
     colours = """[...document.querySelectorAll("canvas")].map((c) => new Set(new Uint32Array(
       c.getContext("2d").getImageData(0, 0, c.width, c.height).data.buffer)).size)"""
@@ -661,7 +729,7 @@ def test_every_chart_is_drawn_and_every_control_moves_by_keyboard(page):
 @needs_browser
 def test_on_a_phone_nothing_is_cut_and_axe_finds_nothing(browser, tmp_path):
     page = browser.new_page(viewport={"width": 360, "height": 740}, color_scheme="dark")
-    (tmp_path / "zh.html").write_text(page_of(list(LISTED), "zh-CN"), encoding="utf-8")
+    (tmp_path / "zh.html").write_text(page_of(numbers(), "zh-CN"), encoding="utf-8")
     page.goto((tmp_path / "zh.html").as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     pick(page, "one_query", 0, "上文的例子")

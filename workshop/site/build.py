@@ -47,13 +47,13 @@ def build(out):
         shutil.copy(file, out)
     downloads.write(out)
     TEMPLATES.globals["zip_megabytes"] = round((out / "babygpt.zip").stat().st_size / 1e6)
-    write_data(out)
+    shown = write_data(out)
     (out / "tunes.js").write_text(home.tunes(), encoding="utf-8", newline="\n")
     for model in models(records):
         write_weights(*model, out / "weights")
     for i, docs in enumerate(DOCS):
         t = words_of(TEXTS, i)
-        pages = {n: page_of(n, file, i, t, records) for n, file in files_of(docs).items()}
+        pages = {n: page_of(n, file, i, t, records, shown) for n, file in files_of(docs).items()}
         pages["index"] = {"template": "home", "title": "BabyGPT", **home.read(records, t)}
         pages["play"] = {"template": "play", "title": t["play_title"], "models": models(records)}
         for name, page in pages.items():
@@ -68,7 +68,7 @@ def words_of(texts, i):
     return {k: words_of(v, i) if isinstance(v, dict) else v[i] for k, v in texts.items()}
 
 
-def page_of(name, file, i, t, records):
+def page_of(name, file, i, t, records, shown):
     """Return what the template of a page needs: its title and sections; of a step, its code."""
     step = next((step for step in STEPS if name == f"v{step.version:02}"), None)
     headings = {label: name for name, both in t["sections"].items() for label in both.split("|")}
@@ -76,7 +76,7 @@ def page_of(name, file, i, t, records):
     macros = TEMPLATES.get_template("lines.html").make_module({"t": t})
     env = {"file": file, "t": t, "records": records, "figure": macros.figure}
     code = step_of(step, DOCS[i].name, env, macros) if step else {}
-    figures = figures_of(name, i)
+    figures = figures_of(name, i, shown)
     place(figures, sections)
     parts = [(part, as_html(tokens, **env, section=part)) for part, tokens in sections]
     parts = [(part, html) for part, html in parts if html or part == "lines"]

@@ -16,10 +16,9 @@ FOLDER = Path(__file__).with_name("figures")
 BEFORE = {"meaning": "measured", "measured": "proved"}  # the section that follows
 
 
-def figures_of(page, i):
-    """Return the figures of a page, their words in the language of this number."""
-    file = FOLDER / "figures.toml"
-    table = tomllib.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+def figures_of(page, i, shown):
+    """Return those of these figures that a page has, their words in the language of this number."""
+    table = tomllib.loads((FOLDER / "figures.toml").read_text(encoding="utf-8"))
     return [
         {
             "name": name,
@@ -31,7 +30,7 @@ def figures_of(page, i):
             "words": {key: both[i] for key, both in figure["words"].items()},
         }
         for name, figure in table.items()
-        if figure["page"] == page
+        if figure["page"] == page and name in shown
     ]
 
 
@@ -77,15 +76,18 @@ def files_on(figures):
 
 
 def write_data(out):
-    """Copy the scripts of the figures, and write beside each the numbers that it shows."""
-    if not (FOLDER / "data.py").exists():
-        return
+    """Copy the scripts of the figures, write beside each the numbers it shows; return their names.
+
+    A figure whose records are still to be made has no numbers yet.
+    """
     not_for_readers = shutil.ignore_patterns("*.py", "*.toml", "*.json", "__*")
     shutil.copytree(FOLDER, out / "figures", ignore=not_for_readers)
     spec = importlib.util.spec_from_file_location("figures_data", FOLDER / "data.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    for name, numbers in module.data().items():
+    found = module.data()
+    for name, numbers in found.items():
         text = json.dumps(numbers, ensure_ascii=False, separators=(",", ":"))
         text = f"figureData[{json.dumps(name)}] = {text};\n"
         (out / "figures" / f"{name}.data.js").write_text(text, encoding="utf-8", newline="\n")
+    return list(found)

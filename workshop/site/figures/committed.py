@@ -1,19 +1,10 @@
 """What is committed: models, the training text, its tunes; and numbers short enough for a page."""
 
 import functools
+from collections import Counter
 
 import torch
-from poems import (
-    by_tune,
-    fixed_tunes,
-    form,
-    line_ends,
-    read_rhymes,
-    rhyme,
-    rhyming_pairs,
-    split_poems,
-    usual_form,
-)
+from poems import ACCEPTED, by_tune, form, line_ends, read_rhymes, rhyme, rhyming_pairs, split_poems
 from steps import ROOT, find_step, import_script
 
 
@@ -50,15 +41,20 @@ def text_of():
 
 
 @functools.cache
-def rules():
-    """Return {tune: its forms, the usual one first}, {tune: lines that rhyme}, groups of rhymes."""
-    poems = split_poems("\n\n" + (ROOT / "data" / "ci.txt").read_text(encoding="utf-8"))
-    groups = read_rhymes((ROOT / "data" / "rhymes.txt").read_text(encoding="utf-8"))
-    bodies, forms, pairs = by_tune(poems), {}, {}
-    for tune, (accepted, _) in fixed_tunes(poems).items():
-        usual = usual_form(bodies[tune])[0]
-        forms[tune], pairs[tune] = [usual, *accepted], rhyming_pairs(bodies[tune], groups)
-    return forms, pairs, groups
+def poems():
+    """Return {tune: bodies} of all poems of the text, and the groups of rhymes."""
+    text = "\n\n" + (ROOT / "data" / "ci.txt").read_text(encoding="utf-8")
+    rhymes = (ROOT / "data" / "rhymes.txt").read_text(encoding="utf-8")
+    return by_tune(split_poems(text)), read_rhymes(rhymes)
+
+
+@functools.cache
+def rule_of(tune):
+    """Return the forms that poems to a tune have, the usual one first; and which lines rhyme."""
+    bodies, groups = poems()
+    forms = Counter(map(form, bodies[tune])).most_common()
+    usual, *others = (lengths for lengths, count in forms if count >= ACCEPTED)
+    return [usual, *others], rhyming_pairs(bodies[tune], groups)
 
 
 def marks_of(tune, body):
@@ -66,12 +62,12 @@ def marks_of(tune, body):
 
     It rhymes if it does with an earlier line that it should rhyme with; None if there is none.
     """
-    forms, pairs, groups = rules()
+    (forms, pairs), (_, groups) = rule_of(tune), poems()
     ends, marks = line_ends(body), []
     for i, length in enumerate(form(body)):
-        usual = forms[tune][0][i : i + 1] or (0,)
-        fits = any(lengths[i : i + 1] == (length,) for lengths in forms[tune])
-        others = [ends[j] for j, k in pairs[tune] if k == i]
+        usual = forms[0][i : i + 1] or (0,)
+        fits = any(lengths[i : i + 1] == (length,) for lengths in forms)
+        others = [ends[j] for j, k in pairs if k == i]
         rhymes = any(end != ends[i] and rhyme(end, ends[i], groups) for end in others)
         marks.append([*usual, fits, rhymes if others else None])
     return marks

@@ -29,5 +29,6 @@ def listed():
 
 @torch.no_grad()
 def data():
-    """Return {name: numbers} of every figure."""
-    return {name: FUNCTIONS[name]() for name in listed()}
+    """Return {name: numbers} of every figure; without those whose records are still to be made."""
+    found = {name: FUNCTIONS[name]() for name in listed()}
+    return {name: numbers for name, numbers in found.items() if numbers}

@@ -2,14 +2,15 @@
 
 import json
 import math
+import re
 import statistics
 from pathlib import Path
 
-from committed import saved
+from committed import marks_of, saved
 from experiments import SWEEP, SWEPT
 from poems import AUTHOR
 from quantities import last
-from records import Records
+from records import Records, read_lines
 
 HERE = Path(__file__).resolve().parent
 MORE_DROPOUT = "exercise_more_dropout.v10"
@@ -82,3 +83,23 @@ def cache():
     prompt, (_, _, shape) = f"{poem['tune']} {AUTHOR}\n", saved("evening")
     sizes = {name: shape[name] for name in ("n_head", "n_layer")}
     return {"prompt": prompt, "poem": prompt + poem["body"], **sizes}
+
+
+def reward():
+    """v19: what each run printed at its evaluations: numbers, and a poem; None without a record."""
+    runs = {}
+    for record in read_lines("rhyme"):
+        parts = re.split(r"^step +(\d+): (?=reward)(.+)$", record.get("output", ""), flags=re.M)[1:]
+        steps, lines, texts = parts[::3], parts[1::3], parts[2::3]
+        if steps and record["run"] not in runs:  # of several seeds, the first
+            points = [dict(pair.split(" ") for pair in line.split(", ")) for line in lines]
+            curves = {name: [float(point[name]) for point in points] for name in points[0]}
+            run = {"name": record["run"], "seed": record["seed"], "steps": [*map(int, steps)]}
+            runs[record["run"]] = {**run, "curves": curves, "poems": [*map(poem_of, texts)]}
+    return {"runs": [*runs.values()]} if runs else None
+
+
+def poem_of(text):
+    """Return the poem that a printed text begins with, up to a blank line, and its marks."""
+    title, _, body = text.strip().partition("\n\n")[0].partition("\n")
+    return {"title": title, "body": body, "marks": marks_of(title.split(" ")[0], body)}
