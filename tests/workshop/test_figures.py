@@ -418,6 +418,8 @@ def test_a_unit_shows_its_four_cases_with_and_without_the_relu(page):
                 assert percents(row[3:]) == pytest.approx([case["fires"] if is_on else 1], abs=6e-3)
         where = "(dots) => dots.map((dot) => Number(dot.getAttribute('cx')))"
         rows = page.locator("#hidden_unit svg").all()
+        low = f"{min(found['cases'][0]['sums']):.2f}".replace("-", "−")
+        assert f"from {low} to" in rows[0].get_attribute("aria-label")
         shown = [row.locator(".in").evaluate_all(where) for row in rows]
         assert shown == [row.locator(".out").evaluate_all(where) for row in rows]
         page.get_by_label("ReLU", exact=True).check()

@@ -17,7 +17,7 @@ figures.hidden_unit = function (node, { words, units }) {
     const passed = (sum) => (on ? Math.max(0, sum) : sum);
     const rows = cases.map(({ n, fires, sum, passed: mean, sums }, i) => [
       kit.make("span", { lang: "zh-CN" }, names[i]), n.toLocaleString("en"),
-      dots(sums, sums.map(passed), kit.fill(words.dots, { pair: names[i], n: sums.length })),
+      dots(sums, sums.map(passed), label(names[i], sums)),
       kit.fixed(on ? mean : sum, 2), kit.percent(on ? fires : 1),
     ]);
     place.replaceChildren(kit.table([words.case, words.places, words.sums, words.mean, words.fires], rows));
@@ -30,6 +30,11 @@ figures.hidden_unit = function (node, { words, units }) {
       cases.flatMap(({ texts, sums }, i) => texts.map((text, j) => [names[i],
         kit.make("span", { lang: "zh-CN" }, [...text].map(kit.visible).join("")),
         kit.fixed(sums[j], 2), kit.fixed(Math.max(0, sums[j]), 2)]))));
+  }
+
+  function label(pair, sums) {
+    const [low, high] = [Math.min(...sums), Math.max(...sums)].map((sum) => kit.fixed(sum, 2));
+    return kit.fill(words.dots, { pair, n: sums.length, low, high });
   }
 
   // What comes in is grey, what goes out in colour; in five rows, so that dots can be told apart
