@@ -63,7 +63,7 @@ figures.one_query = function (node, { words, sources }) {
       weight.closest("tr")?.classList.toggle("hidden-by-mask", hidden(j));
     });
     const parts = weights.map((weight, j) => [weight, chars[j]]).filter(([weight]) => weight >= 0.005)
-      .sort((a, b) => b[0] - a[0]).map(([weight, char]) => `${char} ${kit.percent(weight)}`);
+      .sort((a, b) => b[0] - a[0]).map(([weight, char]) => kit.fill(words.part, { char, share: kit.percent(weight) }));
     const made = source.head === null ? `(${mix.map((number) => kit.fixed(number, 2)).join(", ")})`
       : kit.strip(mix, source.top_value, words.mix_of);
     says.replaceChildren(
