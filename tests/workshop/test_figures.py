@@ -116,9 +116,10 @@ def test_each_figure_has_a_page_words_in_two_languages_and_a_script():
         assert f"figures.{name} = function" in script and len(script.splitlines()) <= 80
         both = [figure["title"], figure["caption"], *figure["words"].values()]
         assert all(len(texts) == 2 and all(texts) for texts in both), name
-        if isinstance(figure["after"], list):
-            for language, begin in zip(LANGUAGES, figure["after"], strict=True):
-                page = ROOT / "docs" / language / f"{figure['page']}.md"
+        for at, after in [(figure["page"], figure["after"]), *figure.get("also", {}).items()]:
+            begins = zip(LANGUAGES, after, strict=True) if isinstance(after, list) else ()
+            for language, begin in begins:
+                page = ROOT / "docs" / language / f"{at}.md"
                 assert f"\n{begin}" in page.read_text(encoding="utf-8")
         for use in figure["uses"]:
             assert (FIGURES / use).exists()

@@ -375,7 +375,10 @@ def words(language):
 
 
 def test_what_is_drawn_with_characters_or_by_a_figure_is_no_second_picture():
-    v07, v10 = ((built() / "zh-CN" / f"{n}.html").read_text("utf-8") for n in ("v07", "v10"))
+    names = ("v06", "v07", "v09", "v10")
+    v06, v07, v09, v10 = ((built() / "zh-CN" / f"{n}.html").read_text("utf-8") for n in names)
+    assert 'data-figure="depth"' in v06 and 'data-figure="depth"' in v07
+    assert 'data-figure="rates"' in v09 and "rates.zh-CN.svg" not in v09
     assert '<g class="wire">' in v07 and "--&gt;" not in v07
     assert 'data-figure="overfitting"' in v10 and "little_text" not in v10
     assert 'data-figure="all_heads"' in v10 and "attention.svg" not in v10

@@ -19,10 +19,12 @@ BEFORE = {"meaning": "measured", "measured": "proved"}  # the section that follo
 def figures_of(page, i, shown):
     """Return those of these figures that a page has, their words in the language of this number."""
     table = tomllib.loads((FOLDER / "figures.toml").read_text(encoding="utf-8"))
+    places = {n: {f["page"]: f["after"], **f.get("also", {})} for n, f in table.items()}
+    after = {name: at[page] for name, at in places.items() if page in at and name in shown}
     return [
         {
             "name": name,
-            "after": figure["after"] if isinstance(figure["after"], str) else figure["after"][i],
+            "after": after[name] if isinstance(after[name], str) else after[name][i],
             "instead": figure.get("instead"),
             "scripts": [f"figures/{script}" for script in (*figure["uses"], f"{name}.data.js")],
             "title": figure["title"][i],
@@ -30,7 +32,7 @@ def figures_of(page, i, shown):
             "words": {key: both[i] for key, both in figure["words"].items()},
         }
         for name, figure in table.items()
-        if figure["page"] == page and name in shown
+        if name in after
     ]
 
 

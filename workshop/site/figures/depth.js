@@ -4,7 +4,7 @@
 figures.depth = function (node, { words, runs, range }) {
   let version = 2, when = "untrained";
   const lines = (what) => runs.map((run) => ({
-    ...run, values: run[what], colour: run.version === 6 ? "bad" : "accent",
+    ...run, values: run[what], colour: run.version === 6 ? "ink" : "accent",
     dash: run.version === 6 ? [5, 4] : undefined, name: run.first ? `v${run.version}` : "",
   }));
   const show = (level) => (level ? kit.fill(words.block, { block: level }) : words.embedding);
