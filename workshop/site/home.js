@@ -27,6 +27,7 @@
     const model = await load("evening");
     button.disabled = false;
     if (!model) return (summary.textContent = fill(words.broken, "weights/evening.js"));
+    button.textContent = button.textContent.replace(/ ?[(（].*/, ""); // there is nothing to load any more
     poem.clear();
     const seed = Math.floor(Math.random() * 2 ** 32), goesOn = () => number === running;
     await compose(model, poem, { begin: `${tune} 苏轼\n`, temperature: 0.8, seed, length: 120, goesOn });
