@@ -151,6 +151,7 @@ def as_html(line):
         part = html.escape(text, quote=False)
         other = f' data-en="{html.escape(english)}"' if english != text else ""
         if kind in ("k", "s", "c", "d") and not text.isspace():
+            kind += " whole" * (kind == "s" and "-" in text and " " not in text)  # such as "-inf"
             part = f'<span class="{kind}"{other}>{part}</span>'
         parts.append(f"<mark>{part}</mark>" if is_marked else part)
     return "".join(parts)
