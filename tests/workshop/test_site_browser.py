@@ -138,6 +138,18 @@ def test_no_line_of_code_wraps_at_a_desk(page):
         assert page.evaluate(tall) == []
 
 
+def test_a_projector_at_200_percent_has_its_screen_for_the_lesson(page):
+    page.set_viewport_size({"width": 700, "height": 450})
+    open_page(page, "v07")
+    page.locator(".answer > summary").press("Enter")
+    assert not page.locator("[data-layout]").first.is_visible()  # two columns have no room
+    assert page.evaluate("all('.measured .wide').every((t) => t.scrollWidth <= t.clientWidth)")
+    keys = [page.locator("#main .choice").nth(i).bounding_box() for i in (0, 1)]
+    assert keys[0]["y"] == keys[1]["y"]
+    page.evaluate("scrollTo(0, 1000)")
+    assert page.evaluate("document.querySelector('header').getBoundingClientRect().bottom") < 0
+
+
 def test_arrow_keys_turn_the_pages_but_not_from_a_wide_table(page):
     open_page(page, "v07")
     page.keyboard.press("ArrowRight")
