@@ -6,7 +6,7 @@ figures.overfitting = function (node, { words, runs, range }) {
   const place = kit.make("div"), says = kit.make("p", { role: "status" }), numbers = kit.make("div");
   const slider = kit.slide(words.handle, { min: 0, step: 1, value: 0 }, draw);
   const names = runs.map(({ dropout }) => String(dropout));
-  node.append(kit.choose(words.which, names, 0, open), place, slider.node, says, numbers);
+  node.append(kit.choose(words.which, names, 0, open), slider.node, place, says, numbers);
   open(0);
 
   function open(chosen) {

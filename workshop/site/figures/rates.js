@@ -24,7 +24,7 @@ figures.rates = function (node, { words, rates, versions, guess, range }) {
   const loss = (value) => (value === null ? words.stopped : value > guess
     ? kit.fill(words.diverged, { loss: kit.power(value) }) : value.toFixed(3));
   const cell = (found) => (found.length ? found.map(loss).join(" / ") : words.missing);
-  node.append(chart.node, slider.node, place, kit.numbers(words.numbers,
+  node.append(slider.node, chart.node, place, kit.numbers(words.numbers,
     [words.rate, ...Object.keys(versions)],
     rates.map((rate, i) => [show(rate), ...Object.values(versions).map((found) => cell(found[i]))])));
   draw();
