@@ -3,8 +3,8 @@
 Same as v5, except that attention and feed-forward are packaged as a `Block`, and `n_layer` blocks
 follow one another.
 
-Why: what one block has found, the next can build on: depth is what makes a network deep. But expect
-a surprise: three blocks do far worse than one. The answer is v7.
+Why: what one block has found, the next can build on. But expect a surprise: three blocks do far
+worse than one. The answer is v7.
 
 Run:    python babygpt_v6_block.py
 Expect: val loss 6.17 / 5.60 / 5.70 after 1600 steps, seeds 1337 to 1339

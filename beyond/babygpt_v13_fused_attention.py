@@ -6,8 +6,8 @@ and mix. Up to rounding, what is computed is the same; `Head` is gone.
 
 Why: the queries, keys and values of six heads are eighteen small matrix products in each block, and
 each head writes and reads its (T, T) scores several times. One large product keeps a processor
-busier, and the function need not even store the scores (Dao et al., "FlashAttention", 2022). On a
-CPU that gains little, and with dropout nothing.
+busier, and the function need not even store the scores (Dao et al., "FlashAttention", 2022). On the
+CPU of our measurements that gained little.
 
 Run:    python beyond/babygpt_v13_fused_attention.py
 Laptop: add --block_size 64 --n_embed 128 --n_head 4 --n_layer 4 --batch_size 32 --max_iters 1000

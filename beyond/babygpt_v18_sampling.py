@@ -1,6 +1,6 @@
 """BabyGPT v18: how the next character is chosen.
 
-Same as v15 (v16 and v17 make training fast), except that a sample may be drawn in other ways than
+Same as v15 (v16 and v17 are about speed), except that a sample may be drawn in other ways than
 by the model's own probabilities: --temperature makes the likely characters likelier or less so,
 --top_k leaves only the likeliest. Characters are printed as they are drawn, and a poem ends where
 the text has a blank line (--stop). At temperature 1, with no top_k and no stop, it is v15.

@@ -61,10 +61,10 @@ def dead_table(records, words, step=None):
     runs = [record for record in records.of("v6") if "dead" in record]
     if not runs:
         return ""
-    shares = zip(*(record["dead"]["trained"] for record in runs), strict=True)
+    pairs = (zip(*map(record["dead"].get, ("untrained", "trained")), strict=True) for record in runs)
     rows = [
-        [words["block"].format(i), *(f"{share:.1%}" for share in row), ""]
-        for i, row in enumerate(shares, 1)
+        [words["block"].format(i), *(f"{before:.0%} → {after:.0%}" for before, after in row), ""]
+        for i, row in enumerate(zip(*pairs, strict=True), 1)
     ]
     losses = [f"{record['curve'][-1]['val_loss']:.3f}" for record in runs]
     rows.append([words["loss"], *losses, cell(records, words, COUNTED[0], "loss", 3)])

@@ -66,9 +66,9 @@ def test_units_that_never_fire_are_shown_by_block_and_seed_beside_the_frequencie
     records = measured("counting")
     assert blocks.BLOCKS["dead units"](records, WORDS["en"], None) == ""
     for i, record in enumerate(records.of("v6")):
-        record["dead"] = {"trained": [0, 0.1, i / 2]}
+        record["dead"] = {"untrained": [0, 0, 0.4], "trained": [0, 0.1, i / 2]}
     rows = rows_of("dead units", records)
-    assert rows["block 3"] == ["0.0%", "50.0%", "100.0%", ""]
+    assert rows["block 3"] == ["40% → 0%", "40% → 50%", "40% → 100%", ""]
     losses = [f"{record['curve'][-1]['val_loss']:.3f}" for record in records.of("v6")]
     assert rows["val loss"] == [*losses, "6.163"]
 
