@@ -61,7 +61,7 @@ def dead_table(records, words, step=None):
     runs = [record for record in records.of("v6") if "dead" in record]
     if not runs:
         return ""
-    pairs = (zip(*map(record["dead"].get, ("untrained", "trained")), strict=True) for record in runs)
+    pairs = (zip(r["dead"]["untrained"], r["dead"]["trained"], strict=True) for r in runs)
     rows = [
         [words["block"].format(i), *(f"{before:.0%} → {after:.0%}" for before, after in row), ""]
         for i, row in enumerate(zip(*pairs, strict=True), 1)
