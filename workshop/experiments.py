@@ -57,19 +57,19 @@ def sweep_table(records, words, step=None):
 
 
 def dead_table(records, words, step=None):
-    """Return the table of units that never fire, by block and seed, and what it means."""
+    """Return the table of units that never fire, by block and seed, and the loss."""
     runs = [record for record in records.of("v6") if "dead" in record]
     if not runs:
         return ""
     pairs = (zip(r["dead"]["untrained"], r["dead"]["trained"], strict=True) for r in runs)
     rows = [
-        [words["block"].format(i), *(f"{before:.0%} → {after:.0%}" for before, after in row), ""]
+        [words["block"].format(i), *(f"{before:.0%} → {after:.0%}" for before, after in row)]
         for i, row in enumerate(zip(*pairs, strict=True), 1)
     ]
     losses = [f"{record['curve'][-1]['val_loss']:.3f}" for record in runs]
-    rows.append([words["loss"], *losses, cell(records, words, COUNTED[0], "loss", 3)])
+    rows.append([words["loss"], *losses])
     seeds = [words["seed"].format(record["seed"]) for record in runs]
-    return table([words["dead"], *seeds, words[COUNTED[0]]], rows)
+    return table([words["dead"], *seeds], rows)
 
 
 def magnitude(value):
