@@ -1,21 +1,22 @@
-"""BabyGPT v18: how the next character is chosen.
+"""BabyGPT v19: learning from a reward.
 
-Same as v15 (v16 and v17 are about speed), except that a sample may be drawn in other ways than
-by the model's own probabilities: --temperature makes the likely characters likelier or less so,
---top_k leaves only the likeliest. Characters are printed as they are drawn, and a poem ends where
-the text has a blank line (--stop). At temperature 1, with no top_k and no stop, it is v15.
+Same as v18, except that it learns from a reward instead of from text, and starts with a model that
+has learned from text. At a place of a poem it draws a group of characters; a function says what
+each of them would earn there; those that earn more than the mean of their group become likelier.
+Where no rhyme is due, a leash holds the model to the one at the start.
 
-Why: the model says how likely each character is, not which one to take. Whoever uses a model turns
-these knobs; no weight changes.
+Why: text shows what is likely, not what is wanted. What a program can check needs no text: here
+the lengths of the lines, and that those rhyme which rhyme in real poems.
 
-Run:    python beyond/babygpt_v18_sampling.py
-Laptop: add --block_size 64 --n_embed 128 --n_head 4 --n_layer 4 --batch_size 32 --max_iters 1000
-            --learning_rate 6e-3 --dropout 0
-Sample: add --sample data/babygpt_evening.pt --prompts "浣溪沙 苏轼" --temperature 0.8
+Run:    python beyond/babygpt_v19_reward.py
+Sample: add --sample data/babygpt_rhyme.pt --prompts "浣溪沙 苏轼"
 """
 
+import copy
 import math
 import os
+import random
+import re
 import sys
 import time
 from dataclasses import asdict, replace
@@ -28,6 +29,7 @@ import tyro
 import wandb
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
+from torch.distributions import Categorical, kl_divergence
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR
 from tqdm import tqdm
@@ -46,11 +48,14 @@ class Config:
     stop: str = "\n\n"  # a sample ends here, at the blank line after a poem; empty: it goes on
     device: Literal["cpu", "cuda", "mps"] = "cuda" if torch.cuda.is_available() else "cpu"  # where
     seed: NonNegativeInt = 1337  # same seed, same machine: same run
-    max_iters: NonNegativeInt = 5000  # training steps
-    eval_interval: PositiveInt = 400  # steps from one evaluation to the next
-    eval_iters: PositiveInt = 40  # batches of train and of val in an evaluation
-    batch_size: PositiveInt = 64  # windows of text in a batch: B in the shapes below
-    learning_rate: PositiveFloat = 3e-4  # about how far a step moves a parameter, at the peak
+    start: Path = Path(__file__).parents[1] / "data/babygpt_evening.pt"  # model to start with
+    group: PositiveInt = 32  # characters drawn at a place: G in the shapes below
+    leash: NonNegativeFloat = 1.0  # weight of the divergence from the model at the start
+    max_iters: NonNegativeInt = 250  # training steps
+    eval_interval: PositiveInt = 50  # steps from one evaluation to the next
+    eval_iters: PositiveInt = 5  # batches of train and of val in an evaluation
+    batch_size: PositiveInt = 64  # poems in a batch: B in the shapes below
+    learning_rate: PositiveFloat = 1e-3  # about how far a step moves a parameter, at the peak
     block_size: PositiveInt = 256  # characters in a window, the longest context (from v3 on): T
     n_embed: PositiveInt = 384  # embedding size, numbers in the vector of a character: C
     n_head: PositiveInt = 6  # attention heads, which share n_embed evenly
@@ -92,6 +97,142 @@ def load_data(config):
     if unknown := {c for prompt in config.prompts for c in prompt or [""]} - {*tokenizer.chars}:
         sys.exit(f"error: --prompts: empty, or not in the text: {sorted(unknown)}")
     return tokenizer, {"train": ids[:n], "val": ids[n:]}
+
+
+class Form:
+    """What poems to a tune share: the lengths of their lines, and pairs of lines that rhyme."""
+
+    ENDS = "，。、？！\n"  # what ends a line of verse
+
+    def __init__(self, lengths, poems, groups):
+        self.lengths, self.groups = lengths, groups
+        pairs = [(i, j) for j in range(len(lengths)) for i in range(j)]
+        ends = [[line.strip(Form.ENDS)[-1] for line in lines] for _, lines in poems]
+        often = {(i, j): sum(self.rhyme(e[i], e[j]) for e in ends) for i, j in pairs}
+        self.pairs = [pair for pair in pairs if often[pair] >= 0.7 * len(poems)]
+
+    def rhyme(self, a, b):
+        """Return whether two characters rhyme and are not the same."""
+        return a != b and not self.groups.get(a, set()).isdisjoint(self.groups.get(b, ()))
+
+    def due(self, before, after=""):
+        """Return what a character between these is to rhyme with, the ends of other lines."""
+        *done, line = re.split(f"[{Form.ENDS}]+", before)
+        if self.lengths[len(done) : len(done) + 1] != (len(line) + 1,):
+            return []  # it is not the last one of a line
+        lines = [*done, line, *filter(None, re.split(f"[{Form.ENDS}]+", after))]
+        pairs = [pair for pair in self.pairs if len(done) in pair and max(pair) < len(lines)]
+        return [lines[i + j - len(done)][-1:] for i, j in pairs]  # the other one of the pair
+
+
+def load_poems(tokenizer, data, config):
+    """Return the poems of the usual form of a tune, {"train": [(form, title, lines)], "val": …}."""
+    groups, forms, poems = {}, {}, {name: [] for name in data}
+    rhymes = (Path(__file__).parents[1] / "data/rhymes.txt").read_text(encoding="utf-8")
+    for part, tone, chars in re.findall(r"(\S+) (\S) (\S+)", rhymes):
+        for char in chars:  # level ones rhyme among themselves, and so do the others
+            groups.setdefault(char, set()).add((part, tone == "平"))
+    for name, ids in data.items():
+        found = {}
+        text = tokenizer.decode(ids.tolist())
+        for tune, author, body in re.findall(r"\n(\S+)( .*\n)((?:.+\n)+)(?=\n)", text):
+            # Each line with the marks that end it
+            lines = re.findall(f"[^{Form.ENDS}]+[{Form.ENDS}]+", f"{body}\n")
+            lengths = tuple(len(line.strip(Form.ENDS)) for line in lines)
+            found.setdefault((tune, lengths), []).append((f"\n{tune}{author}", lines))
+        for (tune, lengths), some in sorted(found.items(), key=lambda item: -len(item[1])):
+            if name == "train" and len(some) >= 30 and sum(lengths) < config.block_size / 2:
+                forms.setdefault(tune, Form(lengths, some, groups))
+            if tune in forms and forms[tune].lengths == lengths and forms[tune].pairs:
+                poems[name] += [(forms[tune], *poem) for poem in some]
+    return poems
+
+
+def reward(form, before, char, after=""):
+    """Return what a character earns, from -1 to 1, between these parts of the body of a poem."""
+    *done, line = re.split(f"[{Form.ENDS}]+", before)
+    length = form.lengths[len(done)] if len(done) < len(form.lengths) else 0
+    if before[-1:] in {*"。？！"}:  # a new row follows, whatever the poem
+        return 0
+    if char in Form.ENDS or len(line) >= length:  # it should be both, or none
+        return 0 if char in Form.ENDS and len(line) == length else -1
+    if char in before:  # repeated
+        return -0.1
+    ends = form.due(before, after)
+    return sum(form.rhyme(end, char) for end in ends) / max(1, len(ends))
+
+
+def write(model, tokenizer, poems, lines, n, dice):
+    """Return ids (n, T) of n poems, and what they are, [(form, title, body)].
+
+    They go on from title and so many lines of some of these poems, all equally long.
+    """
+    begun = [(form, title, "".join(given[:lines])) for form, title, given in poems]
+    length = len("".join(dice.choice(begun)[1:]))
+    begun = dice.choices([b for b in begun if len(b[1] + b[2]) == length], k=n)
+    ids = torch.tensor([tokenizer.encode(title + given) for _, title, given in begun])
+    left = [sum(f.lengths) + 2 * len(f.lengths) - len(given) for f, _, given in begun]
+    model.eval()  # no dropout, not in learning either: it would be the gradient of another model
+    ids = model.generate(ids.to(model.lm_head.weight.device), max(0, *left))
+    written = []
+    for (form, title, _), row in zip(begun, ids.tolist(), strict=True):
+        body, end, _ = tokenizer.decode(row)[len(title) :].partition("\n\n")
+        written.append((form, title, body + end))
+    return ids, written
+
+
+def probs_at(model, ids, places):
+    """Return the probabilities (N, vocab_size) of what comes after N places (row, column, …)."""
+    rows, columns = ([place[i] for place in places] for i in (0, 1))
+    x = model.token_embedding_table(ids)  # (B, T, C)
+    for block in model.blocks:
+        x = block(x)
+    return Categorical(logits=model.lm_head(model.ln_final(x[rows, columns])))
+
+
+def learn(model, start, tokenizer, poems, dice, config):
+    """Return the loss of some poems, and the divergence of the model from the one at the start."""
+    lines = dice.choice((0, 1, 99))  # of a real poem: its title, its first line, or all of it
+    ids, written = write(model, tokenizer, poems, lines, config.batch_size, dice)
+    places = [  # where something must rhyme, and a fifth of the others
+        (i, len(title) + t - 1, form, body[:t], body[t + 1 :])
+        for i, (form, title, body) in enumerate(written)
+        for t in range(len(body))
+        if form.due(body[:t], body[t + 1 :]) or dice.random() < 0.2
+    ]
+    now, then = (probs_at(m, ids, places) for m in (model, start))
+    drawn, earned = now.sample([config.group]).T, []  # (N, G)
+    for (*_, form, before, after), group in zip(places, drawn.tolist(), strict=True):
+        worth = {i: reward(form, before, tokenizer.chars[i], after) for i in {*group}}
+        earned.append([worth[i] for i in group])
+    earned = torch.tensor(earned, dtype=torch.float, device=ids.device)  # (N, G)
+    spread = earned.std(dim=-1, correction=0)  # (N,)
+    better = (earned - earned.mean(dim=-1, keepdim=True)) / (spread[:, None] + 0.05)
+    gain = (better * now.logits.gather(-1, drawn)).mean(dim=-1)  # (N,), these logits are log(p)
+    due = [form.due(before, after) != [] for *_, form, before, after in places]
+    due = torch.tensor(due, device=ids.device)  # (N,)
+    weight = torch.where(due, 1 / due.sum(), 1 / (~due).sum())  # (N,), of either sort 1 in all
+    divergence = kl_divergence(now, then) * ~due  # (N,), nothing where a rhyme is due
+    loss = (weight * (config.leash * divergence - gain)).sum()
+    return loss, (weight * divergence).sum().item()
+
+
+@torch.no_grad()
+def evaluate(model, tokenizer, poems, config):
+    """Return what poems that begin like held-out ones are, as {name: mean}, and one of them."""
+    dice, found, names = random.Random(config.seed), [], ("reward", "whole", "rhyme", "distinct")
+    for lines in (2, 1, 0, 0):
+        _, written = write(model, tokenizer, poems, lines, 24, dice)
+        for form, _, body in written:
+            *done, _ = re.split(f"[{Form.ENDS}]+", body)
+            ends, chars = [line[-1:] for line in done], "".join(done)
+            earned = sum(reward(form, body[:t], body[t]) for t in range(len(body)))
+            whole = (*map(len, done),) == form.lengths and body.endswith("\n\n")
+            rhymes = [j < len(ends) and form.rhyme(ends[i], ends[j]) for i, j in form.pairs]
+            distinct = len({*chars}) / max(1, len(chars))
+            found.append([earned, whole, sum(rhymes) / len(rhymes), distinct])
+    means = torch.tensor(found).mean(dim=0).tolist()
+    return dict(zip(names, means, strict=True)), "".join(written[0][1:]).strip()
 
 
 def get_batch(ids, starts, config):
@@ -279,7 +420,7 @@ def load_checkpoint(path, config):
     return model.to(config.device), tokenizer
 
 
-def train(model, data, config, tokenizer):
+def train(model, data, config, tokenizer, poems):
     """Take max_iters steps, on record, keeping the best model. Ctrl-C ends the training early."""
     try:
         open(config.checkpoint_path, "x").close()  # takes the name; "x": if nobody has it
@@ -294,34 +435,37 @@ def train(model, data, config, tokenizer):
         os.remove(config.checkpoint_path)
         sys.exit(f"error: --wandb_mode {config.wandb_mode} (or WANDB_MODE): {error}")
     save_checkpoint(model, tokenizer, config, math.inf)  # is there room? Now, not after training
-    best, tokens, start = math.inf, 0, time.perf_counter()
+    best, far, dice = -math.inf, [0], random.Random(config.seed)
+    start = copy.deepcopy(model).eval().requires_grad_(False)
     # AdamW moves each parameter a little against its gradient, so that the loss falls. The schedule
     # says how far: small steps first, large ones at the peak, ever finer ones towards the end
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
     last = config.max_iters  # the step before which training ends; Ctrl-C brings it forward
-    schedule = OneCycleLR(optimizer, config.learning_rate, last + 1, cycle_momentum=False)
+    schedule = OneCycleLR(
+        optimizer, config.learning_rate, last + 1, pct_start=0.05, cycle_momentum=False
+    )
     for step in tqdm(range(last + 1), "Ctrl-C stops", leave=False, disable=None):  # terminals only
         try:
             if step % config.eval_interval == 0 or step == last:
-                speed = {"tokens_per_sec": tokens / (time.perf_counter() - start)} if tokens else {}
-                train_loss, val_loss = estimate_loss(model, data, config)
-                tqdm.write(f"step {step:5d}: train loss {train_loss:.4f}, val loss {val_loss:.4f}")
-                if not math.isfinite(train_loss + val_loss):
+                shown, poem = evaluate(model, tokenizer, poems["val"], config)
+                shown |= {"divergence": sum(far) / len(far)}
+                _, shown["val_loss"] = estimate_loss(model, data, config)
+                numbers = ", ".join(f"{name} {value:.3f}" for name, value in shown.items())
+                tqdm.write(f"step {step:5d}: {numbers}\n{poem}\n")
+                if not math.isfinite(shown["val_loss"]):
                     sys.exit(f"error: --learning_rate {config.learning_rate}: loss not finite")
-                if val_loss < best:
-                    save_checkpoint(model, tokenizer, config, val_loss)
-                    best = val_loss
+                if (score := shown["reward"] - config.leash * shown["divergence"]) > best:
+                    save_checkpoint(model, tokenizer, config, shown["val_loss"])
+                    best = score
                 try:
-                    run.log({"train_loss": train_loss, "val_loss": val_loss, **speed}, step=step)
+                    run.log(shown, step=step)
                 except ConnectionError as error:  # its process has died
                     tqdm.write(f"not tracked: {error}")
-                tokens, start = 0, time.perf_counter()
+                far = []
             if step >= last:
                 break
-            starts = torch.randint(len(data["train"]) - config.block_size, (config.batch_size,))
-            x, y = get_batch(data["train"], starts, config)  # starts at random: (B, T), (B, T)
-            tokens += x.numel()
-            _, loss = model(x, y)
+            loss, divergence = learn(model, start, tokenizer, poems["train"], dice, config)
+            far.append(divergence)
             optimizer.zero_grad()  # else backward() would add to the gradients of before
             loss.backward()  # gradients: how the loss changes with each parameter
             optimizer.step()
@@ -359,11 +503,15 @@ def main(argv=None):
         return sample(*load_checkpoint(config.sample, config), config)
     tokenizer, data = load_data(config)
     vocab_size = len(tokenizer.chars)
-    model = BabyGPT(config, vocab_size).to(config.device)
+    model, known = load_checkpoint(config.start, config)
+    config = replace(config, **torch.load(config.start, weights_only=True)["shape"])
+    poems = load_poems(tokenizer, data, config)
+    if known.chars != tokenizer.chars or not all(poems.values()):
+        sys.exit(f"error: --data_path {config.data_path}: no poems to tunes, or not of --start")
     print(f"text: {sum(map(len, data.values())):,} characters, {vocab_size:,} distinct")
     print(f"model: {sum(p.numel() for p in model.parameters()):,} parameters, on {config.device}")
     print(f"guessing: loss ln({vocab_size}) = {math.log(vocab_size):.4f}")  # -log(1 / vocab_size)
-    train(model, data, config, tokenizer)
+    train(model, data, config, tokenizer, poems)
     model, tokenizer = load_checkpoint(config.checkpoint_path, config)
     sample(model, tokenizer, config)
     return model, tokenizer, config

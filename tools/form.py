@@ -14,6 +14,8 @@ whole poems   sampled after a blank line and a title such as 浣溪沙 苏轼: h
 rhyme         of the pairs of lines that rhyme in 70 % of the real poems to the tune, how many
               rhyme in these, by data/rhymes.txt and with two different characters
 rhymed        part of the poems that are whole and in which all these pairs rhyme
+given         when a held-out poem is given up to the first line that rhymes, how many of the lines
+              that rhyme with it in this tune do so; from v15 on, whose cache makes it quick
 distinct      part of a poem's characters that are left when each is counted once
 verbatim      part of these poems' runs of 8 characters that the training text has as well
 pairs         part of their pairs of neighbouring characters that the training text has 20 times
@@ -37,9 +39,9 @@ from poems import AUTHOR, ENDS, fixed_tunes, read_rhymes, split_poems
 from steps import ROOT, STEPS, find_step, import_script, loaded, trained
 from torch.nn import functional as F
 from tqdm import tqdm
+from writing import KEPT, judge_poems
 
 TOKENS = 8192  # in a forward pass, at most
-KEPT = 24  # poems in the report, the first ones
 CONTEXTS = (8, 16, 32, 64, 128)  # and the model's own
 
 
@@ -81,18 +83,6 @@ def read(model, tokenizer, poems, context, device):
     return {"context": context, "loss": round(loss, 4), "line_ends": round(f1, 4)}
 
 
-def write(model, tokenizer, tune, n, longest, device, *how):
-    """Return n sampled poems to a tune: what follows the title, and whether it came to an end.
-
-    how: what generate() takes more in some versions
-    """
-    title = f"\n{tune} {AUTHOR}\n"
-    ids = torch.tensor([tokenizer.encode(title)] * n, device=device)
-    texts = map(tokenizer.decode, model.generate(ids, longest + 2, *how).tolist())
-    parts = [text[len(title) :].partition("\n\n") for text in texts]
-    return [(body, bool(end)) for body, end, _ in parts]
-
-
 def judge_of(script, tokenizer, config):
     """Return who judges poems by a text, its data and parts; exit if it is not the model's."""
     of_text, data, train, val = text_of(script, config)
@@ -114,25 +104,9 @@ def judge(script, model, tokenizer, config, n):
     perplexity = math.exp(min(val_loss, 700))  # what diverged would be too large a number
     report = {"perplexity": round(perplexity, 1), "line_ends": scores[-1]["line_ends"]}
     report |= {"held_out_poems": len(held_out[:HELD_OUT]), "contexts": scores}
-    report |= judge_poems(by, model, tokenizer, config, n)
+    rest = held_out if hasattr(script, "Cache") else []  # without a cache it would take minutes
+    report |= judge_poems(by, model, tokenizer, config, n, rest)
     return report | {"beside": by.beside(known, held_out, config.seed)}
-
-
-def judge_poems(by, model, tokenizer, config, n):
-    """Return the part of the report that is about n sampled poems to each tune."""
-    how = [getattr(config, name) for name in ("temperature", "top_k") if hasattr(config, name)]
-    report, poems = {"poems_to_each": n, "whole": {}}, []
-    for tune in tqdm(by.tunes, "whole poems", unit="tune", leave=False, disable=None):
-        written = write(model, tokenizer, tune, n, by.tunes[tune][1], config.device, *how)
-        keeps = [end and by.whole(tune, body) for body, end in written]
-        report["whole"][tune] = sum(keeps)
-        poems += [(i, tune, body, keeps[i]) for i, (body, _) in enumerate(written)]
-    report |= by.report([poem[1:] for poem in poems])
-    poems.sort(key=lambda poem: poem[0])  # the first to each tune, then the second to each, …
-    report["poems"] = [
-        {"tune": t, "whole": keeps, "body": body} for _, t, body, keeps in poems[:KEPT]
-    ]
-    return report
 
 
 def lines_of(report, show):
@@ -150,7 +124,7 @@ def lines_of(report, show):
     ]
     lines += [f"  {tune}: {kept} of {n}" for tune, kept in whole.items()]
     lines += [f"{'':12} model   real    chance"]
-    for name in ("rhyme", "rhymed", "distinct", "verbatim", "pairs"):
+    for name in ("rhyme", "rhymed", "given", "distinct", "verbatim", "pairs"):
         cells = [str(found.get(name, "")) for found in (report, real, chance)]
         lines += ["{:12} {:8}{:8}{}".format(name, *cells).rstrip()]
     for poem in report["poems"][:show]:

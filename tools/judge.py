@@ -44,6 +44,16 @@ class Judge:
         """Return whether the lines have the lengths of a poem to that tune."""
         return form(body) in self.tunes[tune][0]
 
+    def usual(self, poem):
+        """Return whether a poem is to one of the tunes, in its most frequent form."""
+        tune, _, body = poem
+        return tune in self.tunes and form(body) == usual_form(self.bodies[tune])[0]
+
+    def first_rhymes(self, tune):
+        """Return the pairs of the first line that rhymes in a tune."""
+        first = self.asked[tune][0][0]
+        return [(i, j) for i, j in self.asked[tune] if i == first]
+
     def rhyme(self, poems):
         """Return which part of the pairs of lines rhyme, and of the poems are whole and do so."""
         asked = [len(self.asked[tune]) for tune, *_ in poems]

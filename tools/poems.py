@@ -77,6 +77,11 @@ def line_ends(body):
     return [line[-1] for line in lines_of(body)]
 
 
+def opening(body, i):
+    """Return a poem up to line i, with the mark behind it."""
+    return re.match(f"([^{ENDS}]+[{ENDS}]\n?){{{i}}}[^{ENDS}]+[{ENDS}]", body)[0]
+
+
 def rhyming_pairs(bodies, groups):
     """Return the pairs of lines that rhyme in real poems to a tune, of its most frequent form."""
     usual, count = usual_form(bodies)

@@ -3,17 +3,20 @@
 A page has a block where it says <!-- name -->; on which page is not known here.
 """
 
+import functools
 import re
 from functools import partial
 
 import experiments
 import tables
-from poems import AUTHOR, form
+from poems import AUTHOR, by_tune, form, read_rhymes, rhymed, rhyming_pairs, split_poems
 from records import RUNS
 from rules import split_docstring, unified_diff
-from steps import STEPS, base_of, find_step, read_script
+from steps import ROOT, STEPS, base_of, find_step, read_script
 from tables import COURSE, bodies, page_of
 from task import read_task
+
+RHYMES = "rhymes.txt"
 
 
 def block(text, kind="text"):
@@ -38,13 +41,43 @@ def poems(records, words, step=None):
     return "\n\n".join(parts)
 
 
-def first_whole_poem(records, words, step=None):
-    """Return the first poem of the evening's model that kept its form, with its line lengths."""
-    poem = next(p for p in records.of("evening")[0]["form"]["poems"] if p["whole"])
-    lines = [(line, "+".join(map(str, form(line)))) for line in poem["body"].split("\n")]
-    width = 1 + max(len(line) for line, _ in lines)
-    lines = [line.ljust(width, "\u3000") + numbers for line, numbers in lines]  # as wide as a 字
+def with_marks(poem, mark):
+    """Return a poem, after each row the lengths of its lines; mark(i) is what follows a length."""
+    lines, i = [], 0
+    for row in poem["body"].rstrip("\n").split("\n"):
+        lengths = form(row)
+        numbers = [f"{length}{mark(i + k)}" for k, length in enumerate(lengths)]
+        lines, i = [*lines, (row, "+".join(numbers))], i + len(lengths)
+    width = 1 + max(len(row) for row, _ in lines)
+    lines = [row.ljust(width, "\u3000") + numbers for row, numbers in lines]  # as wide as a 字
     return block("\n".join([f"{poem['tune']} {AUTHOR}", *lines]))
+
+
+def first_whole_poem(records, words, step=None, name=""):
+    """Return the first poem of a run that kept its form, with its line lengths."""
+    poem = next(p for p in records.of(name)[0]["form"]["poems"] if p["whole"])
+    return with_marks(poem, lambda i: "")
+
+
+@functools.cache
+def tunes():
+    """Return {tune: bodies} of the text, and {character: its groups} of the table of rhymes."""
+    read = {name: (ROOT / "data" / name).read_text(encoding="utf-8") for name in ("ci.txt", RHYMES)}
+    return by_tune(split_poems("\n\n" + read["ci.txt"])), read_rhymes(read[RHYMES])
+
+
+def rhyming_poems(records, words, step=None, name="", number=0):
+    """Return the first poems of a run, unpicked, with the length of each line, and its rhyme."""
+    parts = []
+    for poem in records.of(name)[0]["form"]["poems"][:number]:
+        bodies, groups = tunes()
+        pairs = rhyming_pairs(bodies[poem["tune"]], groups)
+        due = [[pair for pair in pairs if pair[1] == i] for i in range(len(form(poem["body"])))]
+        right = [
+            "韵" if rhymed(poem["body"], asked, groups) else "✗" * bool(asked) for asked in due
+        ]
+        parts.append(with_marks(poem, right.__getitem__))
+    return "\n\n".join(parts)
 
 
 def first_poems(records, words, step=None, name="", number=0):
@@ -65,6 +98,15 @@ def sampled_poems(records, words, step=None):
         (poem, *_) = records.of(name)[0]["form"]["poems"]
         parts.append(f"**{words.get(label, label)}** {poem['tune']}\n\n{block(poem['body'])}")
     return "\n\n".join(parts)
+
+
+def learned_poems(records, words, step=None, name="", shown=5):
+    """Return the poem that a run of v19 printed at some of its evaluations, to one beginning."""
+    output = records.of(name)[0]["output"]
+    found = re.findall(r"^step +(\d+): .+\n((?:.+\n)+)", output, flags=re.M)
+    chosen = [found[i * (len(found) - 1) // (shown - 1)] for i in range(shown)]
+    head = words["at step"]
+    return "\n\n".join(f"**{head.format(step)}**\n\n{block(poem)}" for step, poem in chosen)
 
 
 def links(records, words, step):
@@ -133,7 +175,13 @@ NUCLEUS |= {"temperature 0.8": "temperature_0.8", "temperature 0.9": "temperatur
 WAYS = {"temperature 0": "likeliest", "temperature 0.8": "temperature_0.8"}
 WAYS |= {"temperature 1": "temperature_1.0", "temperature 1.2": "temperature_1.2"}
 SAMPLED = "whole pairs distinct verbatim rhyme"
+LEARNED = {"evening": "temperature_1.0", "v19": "rhyme", "real": "real", "chance": "chance"}
+CHEATS = {"evening": "temperature_1.0", "repeats": "repeats", "titles": "titles"}
+CHEATS |= {"earlier lines": "earlier", "v19": "rhyme"}
+EARNED = "whole rhyme given groups rhymed distinct"
 VERSES = "ends whole rhyme rhymed distinct pairs verbatim"
+VARIANTS = {"v15, on a GPU": "evening_gpu", "tied": "evening_tied", "decay": "evening_decay"}
+VARIANTS |= {"dropout 0.2": "evening_dropout_0.2"}
 BESIDE = ("rule", "forms", "real", "chance")  # what stands beside what models know of form
 
 
@@ -148,13 +196,16 @@ BLOCKS = {  # name: function of the records, the words and the step whose page i
     "a run": a_run,
     "poems": poems,
     "hour poems": partial(first_poems, name="hour", number=3),
-    "evening poem": first_whole_poem,
+    "evening poem": partial(first_whole_poem, name="evening"),
+    "rhyme poem": partial(first_whole_poem, name="rhyme"),
+    "rhyme command": partial(command, name="rhyme"),
     "evening poems": partial(first_poems, name="evening", number=10),
     "evening command": partial(command, name="evening"),
     "ladder table": tables.ladder_table,
     "beyond table": tables.beyond_table,
     "presets": comparison(PRESETS, PRESET, precise=False),
     "evening": comparison(["evening"], PRESET, precise=False),
+    "evening variants": comparison(VARIANTS, "loss train ends whole rhyme"),
     "form": comparison([*LADDER, *PRESETS, *BESIDE], VERSES, precise=False),
     "rhyme": comparison(["v10", *PRESETS, *BESIDE[2:]], "whole rhyme rhymed", precise=False),
     "tunes": partial(experiments.tunes_table, name="hour"),
@@ -164,6 +215,7 @@ BLOCKS = {  # name: function of the records, the words and the step whose page i
     "new lines": new_lines,
     "measured": tables.measured,
     "speed": experiments.speed_table,
+    "speed gpu": partial(experiments.speed_table, of="gpu"),
     "counting": experiments.counting_table,
     "depth": partial(experiments.depth_of, names=("v5", "v6", "v7"), when="untrained"),
     "trained depth": experiments.trained_depth,
@@ -186,5 +238,12 @@ BLOCKS = {  # name: function of the records, the words and the step whose page i
     "top k": comparison({**TOPS, "real": "real"}, SAMPLED, "top k", precise=False),
     "nucleus": comparison(NUCLEUS, SAMPLED, precise=False),
     "sampled poems": sampled_poems,
+    "learned": comparison(LEARNED, f"{EARNED} verbatim loss time", precise=False),
+    "cheats": comparison(CHEATS, f"{EARNED} loss", precise=False),
+    "learned poems": partial(learned_poems, name="rhyme"),
+    "repeats poems": partial(rhyming_poems, name="repeats", number=2),
+    "titles poems": partial(rhyming_poems, name="titles", number=4),
+    "earlier poems": partial(rhyming_poems, name="earlier", number=2),
+    "rhyme poems": partial(rhyming_poems, name="rhyme", number=10),
     "scale": comparison({"v11": "scale"}, "best step loss train ends whole time"),
 }

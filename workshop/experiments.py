@@ -115,14 +115,16 @@ def seen_table(records, words, step=None):
     return table([words["seen"], words["held"], words["ends"]], rows)
 
 
-def speed_table(records, words, step):
-    """Return the table of a version's times: the first of a row, then others and their ratio."""
+def speed_table(records, words, step, of=None):
+    """Return the table of times of a version, or of a name: the first of a row, then ratios."""
     rows, columns = [], {}
-    for record in records.speed_of(step):
+    for record in records.speed_of(of or step.name):
         columns = record["seconds"]
         times = [1000 * statistics.median(found) for found in columns.values()]
         shown = [words["ms"].format(f"{time:.0f}") for time in times]
         ratios = ["", *(f" ({time / times[0]:.2f})" for time in times[1:])]
         cells = [time + ratio for time, ratio in zip(shown, ratios, strict=True)]
-        rows.append([f"`{' '.join(record['flags'])}`", *cells])
+        rows.append(
+            [f"`{' '.join(record['flags'])}`" if record["flags"] else words["defaults"], *cells]
+        )
     return table([words["flags"], *(f"`{name}`" for name in columns)], rows)

@@ -31,13 +31,15 @@ import records
 import torch
 from carry import git
 from machine import machine, seconds_of_others
+from poems import split_poems
 from records import RUNS, code_of, disturbed, model_of, sha256
 from steps import ROOT, STEPS, find_step, import_script, loaded, trained
 from tqdm import tqdm
 
 FIRST_SEED = 1337
 TEXT = ROOT / "data" / "ci.txt"
-EVALUATION = re.compile(r"^step +(\d+): train loss ([\d.]+), val loss ([\d.]+)$", re.M)
+EVALUATION = re.compile(r"^step +(\d+): (.+)$", re.M)
+NUMBER = re.compile(r"([a-z_ ]+) (-?[\d.]+)(?:, |$)")  # train loss 4.9612, or reward 1.109
 
 
 def now():
@@ -66,6 +68,15 @@ def split_samples(output, config):
     return samples
 
 
+def curve_of(output):
+    """Return the evaluations that a run printed, [{"step": 0, "val_loss": 8.36, …}]."""
+    curve = []
+    for step, text in EVALUATION.findall(output):
+        numbers = {name.replace(" ", "_"): float(value) for name, value in NUMBER.findall(text)}
+        curve += [{"step": int(step), **numbers}] if numbers else []  # none where they are nan
+    return curve
+
+
 def run_and_judge(step, argv, run, start):
     """Run one script in this process, then judge its model. start is when Python was started."""
     import depth
@@ -87,10 +98,7 @@ def run_and_judge(step, argv, run, start):
     record = {
         "date": date,
         **more,
-        "curve": [
-            {"step": int(step), "train_loss": float(train), "val_loss": float(val)}
-            for step, train, val in EVALUATION.findall(output)
-        ],
+        "curve": curve_of(output),
         "output": output.rstrip("\n"),
         "seconds": round(seconds, 1),
         "seconds_of_others": others,
@@ -127,10 +135,10 @@ def sample_and_judge(step, argv, run, start):
     script, printed = import_script(step, run.edit), io.StringIO()
     with contextlib.redirect_stdout(printed):
         model, tokenizer, config = loaded(script, argv[argv.index("--sample") + 1], argv)
-    by, *_ = form.judge_of(script, tokenizer, config)
+    by, _, _, val = form.judge_of(script, tokenizer, config)
     model.eval()
     torch.manual_seed(config.seed)
-    report = form.judge_poems(by, model, tokenizer, config, run.poems)
+    report = form.judge_poems(by, model, tokenizer, config, run.poems, split_poems(val))
     others = None if others is None else round(max(0, seconds_of_others() - others), 1)
     return {
         "date": date,

@@ -36,6 +36,8 @@ NUMBERS = {  # what a record says, how it is shown, and how far apart its seeds 
     "whole": (share_of_whole, "{:.0%}", WIDE),
     "rhyme": (lambda record: record["form"]["rhyme"], "{:.2f}", WIDE),
     "rhymed": (lambda record: record["form"]["rhymed"], "{:.0%}", WIDE),
+    "given": (lambda record: record["form"].get("given"), "{:.2f}", WIDE),
+    "groups": (lambda record: record["form"].get("given_groups"), "{:.0f}", math.inf),
     "distinct": (lambda record: record["form"]["distinct"], "{:.2f}", WIDE),
     "verbatim": (lambda record: record["form"]["verbatim"], "{:.1%}", WIDE),
     "pairs": (lambda record: record["form"]["pairs"], "{:.0%}", WIDE),

@@ -141,9 +141,9 @@ class Records:
             keys = OWN.get(name) or OWN.get(find_step(name).version, [])
         return self.by_run.get(keys[0], []) if len(keys) == 1 else []
 
-    def speed_of(self, step):
-        """Return the records of speed.py that are of this step, such as train_v13_laptop."""
-        found = [record for record in self.speeds if record["name"].split("_")[1] == step.name]
+    def speed_of(self, name):
+        """Return the records of speed.py by their second word, v13 of train_v13_laptop."""
+        found = [record for record in self.speeds if record["name"].split("_")[1] == name]
         self.used += found
         return found
 

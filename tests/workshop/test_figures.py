@@ -502,6 +502,7 @@ def test_each_head_shows_its_weights_over_the_poem(page):
 def test_signal_and_gradient_are_shown_of_the_version_and_time_chosen(page):
     page.locator("#depth summary").click()
     pick(page, "depth", 0, "both")
+    before = page.evaluate("[...written]")
     page.evaluate("written.clear()")
     pick(page, "depth", 1, "after 1,600 steps")
     runs = [run for run in numbers()["depth"]["runs"] if run["when"] == "trained"]
@@ -513,6 +514,7 @@ def test_signal_and_gradient_are_shown_of_the_version_and_time_chosen(page):
         assert chart == [[value or None for value in run[what]] for run in runs]
     dead = any(0 in run["spread"] + run["gradient"] for run in runs)
     assert page.evaluate("written.has('0')") == dead  # no height of a logarithmic scale
+    page.evaluate("(before) => before.forEach((text) => written.add(text))", before)  # for the rest
     pick(page, "depth", 0, "v7: x = x + f(x)")
     assert len(cells(page, "#depth .numbers")) == 3
     assert [len(chart) for chart in drawn(page, "depth")] == [3, 3]

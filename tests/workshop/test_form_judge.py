@@ -5,7 +5,10 @@ import random
 import judge
 import poems
 import pytest
+import torch
+import writing
 from conftest import ROOT
+from steps import find_step, import_script
 from test_form import TEXT, poem
 
 TABLE = ["第一部 平 东同", "第一部 上 董", "第一部 去 送董", "第二部 平 江同", "第二部 入 屋"]
@@ -62,6 +65,45 @@ def test_whole_poems_that_rhyme_everywhere_are_counted_and_distinct_characters()
     assert (found["rhyme"], found["rhymed"]) == (round(2 / 3, 4), round(1 / 3, 4))
     assert found["distinct"] == round((4 + 4 + 2) / 12, 4)
     assert by.report([])["rhyme"] is None is by.report([])["rhymed"]
+
+
+def test_a_poem_opens_with_its_first_lines_and_the_mark_behind_them():
+    body = "春东，\n月、江花。\n花同。"
+    assert [poems.opening(body, i) for i in range(3)] == [
+        "春东，",
+        "春东，\n月、",
+        "春东，\n月、江花。",
+    ]
+
+
+class Poet:
+    """Goes on with what it is given as it is told, whatever that is."""
+
+    def __init__(self, tokenizer, rest):
+        self.tokenizer, self.rest = tokenizer, rest
+
+    def generate(self, ids, max_new_tokens):
+        rest = torch.tensor([self.tokenizer.encode(self.rest)] * len(ids))
+        assert rest.shape[1] <= max_new_tokens
+        return torch.cat([ids, rest], dim=1)
+
+
+def test_what_rhymes_with_a_given_line_is_asked_by_group():
+    text = "甲调 苏轼\n花，春东，月同。\n\n" * 5 + "甲调 苏轼\n花，春屋，月屋。\n\n"
+    by, tokenizer = judge.Judge(text, "", GROUPS), import_script(find_step(1)).Tokenizer(text)
+    held_out = poems.split_poems(f"\n\n{text}")
+    assert by.first_rhymes("甲调") == [(1, 2)]
+    found = writing.given(by, Poet(tokenizer, "月同。\n\n"), tokenizer, held_out, "cpu")
+    assert found == {
+        "given": round(5 / 6, 4),
+        "given_groups": 1,
+        "asked_groups": 2,
+    }  # 屋 has its own
+    found = writing.given(by, Poet(tokenizer, "月。\n\n"), tokenizer, held_out, "cpu")
+    assert (found["given"], found["given_groups"]) == (0, 0)
+    other = poems.split_poems("\n\n乙调 苏轼\n花，春东，月同。\n\n甲调 苏轼\n花，月同。\n\n")
+    found = writing.given(by, Poet(tokenizer, "月同。\n\n"), tokenizer, other, "cpu")
+    assert found["asked_groups"] == 0  # another tune, another form
 
 
 # --- the corpus

@@ -88,6 +88,15 @@ def test_a_run_that_samples_from_a_saved_model_trains_nothing_and_is_of_that_mod
     assert records.stale(record)
 
 
+def test_the_curve_has_what_a_version_prints_at_its_evaluations():
+    lines = (
+        "step     0: train loss 4.9612, val loss 5.1\nstep     5: train loss nan, val loss nan\n"
+    )
+    assert measure.curve_of(lines) == [{"step": 0, "train_loss": 4.9612, "val_loss": 5.1}]
+    (point,) = measure.curve_of("step    50: reward -1.109, whole 0.938, val_loss 3.742\n春风\n")
+    assert point == {"step": 50, "reward": -1.109, "whole": 0.938, "val_loss": 3.742}
+
+
 @pytest.mark.parametrize("version", ["v4", "v15"])
 def test_the_model_that_is_judged_is_the_one_in_half_precision(version, tmp_path):
     script = import_script(find_step(version))

@@ -393,7 +393,7 @@ def test_each_run_of_an_exercise_has_a_name_in_both_languages():
 # --- the models
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "evening"])
+@pytest.mark.parametrize("name", [name for name in MODELS if name[0] == "v"])
 def test_committed_weights_have_the_loss_and_the_poems_of_their_record(name, capsys):
     gpt, model, chars, saved = model_of(name)
     record = Records().of(f"v{MODELS[name][0]}")[0]

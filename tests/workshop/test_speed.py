@@ -74,7 +74,7 @@ def test_a_record_holds_what_was_printed(tmp_path, monkeypatch, capsys, tiny):
     seconds = {"v14": [0.5, 0.1, 0.2], "v15": [0.04, 0.2, 0.08]}
     monkeypatch.setattr(speed, "compare", lambda runs, rounds: seconds)
     speed.main(["sample", "v14", "v15", "--record", "sample_v15_tiny", *tiny])
-    (record,) = records.Records().speed_of(find_step("v15"))
+    (record,) = records.Records().speed_of("v15")
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].endswith("1.00 of the first") and printed[1].endswith("0.40 of the first")
     assert (record["seconds"], record["flags"]) == (seconds, tiny)

@@ -9,9 +9,9 @@ from steps import ROOT
 def models(records):
     """Return [(name, version, file)] of the models that come with the repository."""
     files = sorted((ROOT / "data" / "weights").glob("v*.pt"))
-    (record,) = records.of("evening")
-    kept = "evening", record["version"], ROOT / record["kept"]["file"]
-    return [*((file.stem, int(file.stem[1:]), file) for file in files), kept]
+    found = [(name, r) for name in ("evening", "rhyme") for r in records.find(name) if "kept" in r]
+    kept = [(name, record["version"], ROOT / record["kept"]["file"]) for name, record in found]
+    return [*((file.stem, int(file.stem[1:]), file) for file in files), *kept]
 
 
 def write_weights(name, version, file, folder):

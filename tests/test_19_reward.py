@@ -1,0 +1,356 @@
+"""v19: the reward knows poems, its gradient is the one by hand, and what is rewarded is learned."""
+
+import copy
+import itertools
+import random
+import re
+from types import SimpleNamespace
+
+import pytest
+import torch
+from conftest import ROOT, flags, loaded, new_model, small
+from pydantic import ValidationError
+from runs import files_below, samples_of
+from torch import nn
+from torch.nn import functional as F
+
+v19 = loaded(19)
+
+# Two lines that rhyme: 东同铜桐 are of one group. 乙调 does not rhyme, 丙调 is rare
+RHYMES = "东同铜桐"
+PAIRS = [*itertools.permutations(RHYMES, 2)] * 4
+TEXT = "\n\n" + "".join(
+    f"甲调 苏轼\n春风{a}，明月上{b}。\n\n乙调 苏轼\n风天，地。\n\n" for a, b in PAIRS
+)
+TEXT += "甲调 苏轼\n春风{}，上{}。\n\n".format(*RHYMES) * 9 + "丙调 苏轼\n春东，同。\n\n" * 9
+POEM = "春风东，明月上同。\n\n"
+
+
+def poems_of(text, **settings):
+    """Return the tokenizer of a text, and the poems in it; val is its first half."""
+    tokenizer = v19.Tokenizer(text)
+    ids = torch.tensor(tokenizer.encode(text))
+    data = {"train": ids, "val": ids[: len(ids) // 2]}
+    return tokenizer, v19.load_poems(tokenizer, data, small(v19, **{"block_size": 24, **settings}))
+
+
+@pytest.fixture
+def form():
+    return poems_of(TEXT)[1]["train"][0][0]
+
+
+def earned(form, body):
+    """Return what each character of a body earns."""
+    return [v19.reward(form, body[:t], body[t]) for t in range(len(body))]
+
+
+# --- the reward
+
+
+def test_forms_and_rhymes_are_those_of_the_text():
+    _, poems = poems_of(TEXT)
+    assert {form.lengths for form, *_ in poems["train"]} == {(3, 4)}  # 乙 has no rhyme, 丙 too few
+    assert len(poems["train"]) == len(PAIRS) > len(poems["val"]) > 0  # of the usual form alone
+    form, *first = poems["train"][0]
+    assert form.pairs == [(0, 1)] and first == ["\n甲调 苏轼\n", ["春风东，", "明月上同。\n\n"]]
+    assert poems_of(TEXT, block_size=9)[1]["train"] == []  # too long for the window
+
+
+def test_a_rhyme_is_due_at_the_end_of_its_line_alone(form):
+    due = [form.due(POEM[:t]) for t in range(len(POEM))]
+    assert due == [[]] * 7 + [["东"]] + [[]] * 3
+    assert form.due("春风东，明月上同。\n春风东") == []  # another line than the form has
+    between = [form.due(POEM[:t], POEM[t + 1 :]) for t in range(len(POEM))]  # the poem is known
+    assert between == [[]] * 2 + [["同"]] + [[]] * 4 + [["东"]] + [[]] * 3
+    assert form.due("春风", "，") == []  # what it is to rhyme with, was not written
+    assert form.rhyme("东", "同") and not form.rhyme("东", "东") and not form.rhyme("东", "天")
+
+
+def test_each_character_earns_what_it_should(form):
+    assert earned(form, POEM) == [0] * 7 + [1] + [0] * 3
+    assert earned(form, "春风东，明月上天。\n\n") == [0] * 11  # does not rhyme
+    for body in ("春风东，明月上东。", "春风东，明同上同。"):  # it has been there
+        assert earned(form, body)[7] == -0.1
+    assert earned(form, "春风，") == [0, 0, -1] and earned(form, "春风东天，")[3:] == [-1] * 2
+    assert earned(form, "春风东，\n")[4] == -1 and earned(form, "\n") == [-1]
+    assert earned(form, "春风东，明月上同。\n春，")[10:] == [-1] * 2  # a line too many
+
+
+def test_a_line_that_rhymes_with_two_earns_what_it_rhymes_with_of_them():
+    row = "甲调 苏轼\n春{}，风{}。\n月{}。\n\n"
+    rows = "".join(row.format(*ends) for ends in itertools.permutations(RHYMES, 3))
+    form = poems_of(f"\n\n{rows * 2}")[1]["train"][0][0]
+    assert form.pairs == [(0, 1), (0, 2), (1, 2)]
+    assert [earned(form, f"春{a}，风同。\n月铜。\n\n")[8] for a in "东天"] == [1, 0.5]
+    assert [v19.reward(form, "春", "东", f"，风同。\n月{a}。\n\n") for a in "铜天东"] == [
+        1,
+        0.5,
+        0.5,
+    ]
+
+
+@pytest.fixture(scope="module")
+def held_out():
+    """Return the held-out poems of the corpus."""
+    tokenizer, data = v19.load_data(v19.Config(data_path=ROOT / "data" / "ci.txt", device="cpu"))
+    return v19.load_poems(tokenizer, data, small(v19, block_size=128))["val"]
+
+
+def test_real_poems_earn_nearly_all_and_shuffled_lines_or_repeated_rhymes_do_not(held_out):
+    dice, scores = random.Random(1), {"real": [], "shuffled": [], "repeated": []}
+    for form, _, lines in dice.sample(held_out, 150):
+        poems = [other for of, _, other in held_out if of is form]
+        mixed = [dice.choice(poems)[i] for i in range(len(lines))]
+        end = lines[form.pairs[0][0]].strip(v19.Form.ENDS)[-1]
+        same = [re.sub(r"\w(?=\W+$)", end, line) for line in lines]
+        for name, parts in (("real", lines), ("shuffled", mixed), ("repeated", same)):
+            most = len({j for _, j in form.pairs})
+            scores[name].append(sum(earned(form, "".join(parts))) / most)
+    means = {name: sum(found) / len(found) for name, found in scores.items()}
+    assert means["real"] >= 0.75 and means["shuffled"] < 0.2 and means["repeated"] < 0.1
+
+
+# --- the gradient
+
+
+class Table(nn.Module):
+    """A model with the same probabilities everywhere; it writes what it is told."""
+
+    def __init__(self, size, ids):
+        super().__init__()
+        self.token_embedding_table = nn.Embedding(size, 1)
+        self.blocks, self.ln_final = [], torch.ones_like
+        self.lm_head, self.ids = nn.Linear(1, size, bias=False), ids
+        nn.init.normal_(self.lm_head.weight, std=0.1)
+
+    def generate(self, ids, max_new_tokens):
+        return self.ids
+
+
+WRITTEN = ["春风东，明月上同。\n\n", "春东，明月同同。\n\n乙"]
+
+
+@pytest.fixture
+def tiny():
+    """Return (model, tokenizer, learn): learn(…) is the loss of two poems, and the divergence."""
+    tokenizer, poems = poems_of(TEXT)
+    title = poems["train"][0][1]
+    ids = torch.tensor([tokenizer.encode(title + body) for body in WRITTEN])
+    model = Table(len(tokenizer.chars), ids)
+    start = copy.deepcopy(model)
+    dice = SimpleNamespace(choice=lambda all: all[0], choices=random.choices)  # the title alone
+
+    def learn(ask=1.0, **settings):
+        config = small(v19, batch_size=2, **settings)
+        dice.random = lambda: 0.0 if ask else 1.0  # every place, or those where a rhyme is due
+        return v19.learn(model, start, tokenizer, poems["train"], dice, config)
+
+    return model, tokenizer, learn
+
+
+def test_the_gradient_is_the_sum_by_hand(tiny, form, monkeypatch):
+    model, tokenizer, learn = tiny
+    bodies = [body.partition("\n\n")[0] + "\n\n" for body in WRITTEN]
+    places = [(body[:t], body[t + 1 :]) for body in bodies for t in range(len(body))]
+    group = torch.randint(len(tokenizer.chars), (4, len(places)))
+    monkeypatch.setattr(v19.Categorical, "sample", lambda self, shape: group)
+    loss, _ = learn(leash=0.0, group=4)
+    (gradient,) = torch.autograd.grad(loss, model.lm_head.weight)
+    log_p = F.log_softmax(model.lm_head.weight[:, 0], dim=-1)
+    total, differ = 0, 0
+    ends = [i for i, place in enumerate(places) if form.due(*place)]  # they count as all others
+    for n, (before, rest) in enumerate(places):
+        drawn = group[:, n].tolist()
+        got = [v19.reward(form, before, tokenizer.chars[c], rest) for c in drawn]
+        mean = sum(got) / 4
+        spread = (sum((worth - mean) ** 2 for worth in got) / 4) ** 0.5
+        differ += spread > 0
+        for c, worth in zip(drawn, got, strict=True):
+            weight = 1 / len(ends) if n in ends else 1 / (len(places) - len(ends))
+            total = total + weight * (worth - mean) / (spread + 0.05) * log_p[c] / 4
+    (by_hand,) = torch.autograd.grad(-total, model.lm_head.weight)
+    assert 0 < differ < len(places) and by_hand.abs().max() > 1e-3
+    torch.testing.assert_close(gradient, by_hand)
+
+
+def test_where_all_earn_the_same_nothing_moves(tiny, monkeypatch):
+    model, _, learn = tiny
+    monkeypatch.setattr(v19, "reward", lambda *_: 0.7)
+    loss, divergence = learn(leash=0.0)
+    loss.backward()
+    assert divergence == pytest.approx(0, abs=1e-6)
+    assert model.lm_head.weight.grad.abs().max() < 1e-6
+
+
+def test_every_end_that_must_rhyme_is_asked_and_some_of_the_others(tiny, monkeypatch):
+    asked = []
+    monkeypatch.setattr(v19, "reward", lambda form, body, *_: asked.append(body) or 0)
+    for ask, wanted in ((0, 4), (1, 11 + 10 - 2)):  # both begin with nothing, and with 春
+        asked.clear()
+        tiny[2](ask=ask, group=4)
+        assert len({*asked}) == wanted and {"春风", "春风东，明月上", "春东", "春东，明月同"} <= {
+            *asked
+        }
+
+
+def after(tiny, steps, **settings):
+    """Return the probability of 东, and the divergence, after it has been rewarded for a while."""
+    model, tokenizer, learn = tiny
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    for _ in range(steps):
+        loss, divergence = learn(**settings)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return F.softmax(model.lm_head.weight[:, 0], dim=-1)[tokenizer.ids["东"]].item(), divergence
+
+
+def test_what_is_rewarded_is_learned_and_the_leash_holds_where_nothing_is(tiny, monkeypatch):
+    start = F.softmax(tiny[0].lm_head.weight[:, 0], dim=-1)[tiny[1].ids["东"]].item()
+    monkeypatch.setattr(
+        v19, "reward", lambda form, before, char, _: form.due(before) != [] and char == "东"
+    )
+    held, near = after(tiny, 60, leash=1000.0)  # before the mark nothing is rewarded: it pulls
+    assert held == pytest.approx(start, abs=0.05) and near < 0.05
+    learned, far = after(tiny, 60, leash=0.0)
+    assert start < 0.2 < 0.9 < learned and far > 1
+
+
+def test_the_leash_does_not_pull_where_a_rhyme_is_due(tiny, monkeypatch):
+    model, _, learn = tiny
+    with torch.no_grad():
+        model.lm_head.weight.add_(torch.randn_like(model.lm_head.weight))  # away from the start
+    monkeypatch.setattr(v19, "reward", lambda *_: 0)
+    for ask, pulls in ((0, False), (1, True)):  # only where a rhyme is due; everywhere
+        loss, far = learn(ask=ask, leash=2.0)
+        assert (far > 0.1) == pulls and loss.item() == pytest.approx(2 * far, abs=1e-6)
+
+
+def test_sampling_and_learning_have_the_same_log_probabilities(monkeypatch):
+    model, probs, multinomial = new_model(v19).eval(), [], torch.multinomial
+
+    def noted(found, **kwargs):
+        probs.append(found)
+        return multinomial(found, **kwargs)
+
+    monkeypatch.setattr(torch, "multinomial", noted)
+    ids = model.generate(torch.tensor([[1, 2], [3, 4]]), 6)
+    places = [(row, column) for row in range(2) for column in range(1, 7)]
+    found = v19.probs_at(model, ids, places).logits.view(2, 6, -1)
+    torch.testing.assert_close(found, torch.stack(probs, dim=1).log(), rtol=1e-4, atol=1e-4)
+
+
+# --- a run
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    """Return the settings of a run on the small text, from a model that v18 trained on it."""
+    folder, v18 = tmp_path_factory.mktemp("v18"), loaded(18)
+    text, start = folder / "text.txt", folder / "start.pt"
+    text.write_text(TEXT * 2, encoding="utf-8")
+    settings = {"data_path": text, "prompts": ("春",), "block_size": 24}
+    v18.main(flags(v18, **settings, checkpoint_path=str(start), max_iters=150, eval_interval=150))
+    return {**settings, "start": start, "leash": 0.1}
+
+
+NUMBERS = ("reward", "whole", "rhyme", "distinct", "divergence", "val_loss")
+PROGRESS = r"^step +(\d+): " + ", ".join(rf"{name} (\S+)" for name in NUMBERS) + "$"
+
+
+def shown(out):
+    return [[float(n) for n in found] for found in re.findall(PROGRESS, out, flags=re.M)]
+
+
+def test_a_run_earns_more_keeps_its_best_model_and_samples_from_it(run, settings):
+    out = run(v19, **settings, max_iters=200, eval_interval=50, checkpoint_path="best.pt")
+    rows = shown(out)
+    assert [row[0] for row in rows] == [0, 50, 100, 150, 200]
+    best = max(rows, key=lambda row: row[1] - 0.1 * row[5])
+    assert best[1] > rows[0][1] + 0.1 and best[3] > rows[0][3] + 0.1 and rows[0][5] == 0 < best[5]
+    assert torch.load("best.pt", weights_only=True)["val_loss"] == pytest.approx(best[-1], abs=1e-3)
+    model, tokenizer, config = run.result
+    assert config.block_size == 24 and samples_of(out)
+    again = run(v19, **settings, sample=str(settings["start"]))
+    assert again.startswith("model: ") and "step" not in again
+
+
+def test_before_the_first_update_there_is_no_divergence_whatever_the_dropout(run, settings):
+    rows = shown(run(v19, **{**settings, "dropout": 0.5}, max_iters=2, eval_interval=1))
+    assert rows[1][5] == 0 < rows[2][5]  # each is of the step before
+
+
+def test_the_same_seed_gives_the_same_run(run, settings):
+    outs = [shown(run(v19, **settings, max_iters=4, eval_interval=2)) for _ in range(2)]
+    assert outs[0] == outs[1]
+
+
+def test_batches_are_begun_with_a_title_or_a_line_too_or_are_real(run, settings, monkeypatch):
+    write, given = v19.write, []
+
+    def noted(model, tokenizer, poems, lines, n, dice):
+        given.append(lines)
+        return write(model, tokenizer, poems, lines, n, dice)
+
+    monkeypatch.setattr(v19, "write", noted)
+    run(v19, **settings, max_iters=60, eval_interval=60)
+    learned = given[4:-4]  # without those of the two evaluations
+    assert {*learned} == {0, 1, 99} and all(learned.count(lines) > 10 for lines in {*learned})
+
+
+def test_the_model_is_kept_that_earns_most_with_the_leash_subtracted(run, settings, monkeypatch):
+    rewards, losses, learn = iter([1.0, 3.0, 2.0]), iter([3.3, 3.2, 3.1]), v19.learn
+    monkeypatch.setattr(v19, "evaluate", lambda *_: ({"reward": next(rewards)}, ""))
+    monkeypatch.setattr(v19, "estimate_loss", lambda *_: [0.0, next(losses)])
+    fars = iter([9.0, 0.5])
+    monkeypatch.setattr(v19, "learn", lambda *args: (learn(*args)[0], next(fars)))
+    best = {**settings, "leash": 1.0, "max_iters": 2, "eval_interval": 1}
+    run(v19, **best, checkpoint_path="best.pt")  # scores of 1, 3 - 9 and 2 - 0.5
+    assert torch.load("best.pt", weights_only=True)["val_loss"] == 3.1
+
+
+def test_ctrl_c_ends_the_training_with_one_more_evaluation(run, settings, monkeypatch):
+    learn, count = v19.learn, itertools.count()
+
+    def interrupted(*args):
+        if next(count) == 3:
+            raise KeyboardInterrupt
+        return learn(*args)
+
+    monkeypatch.setattr(v19, "learn", interrupted)
+    rows = shown(run(v19, **settings, max_iters=100, eval_interval=50))
+    assert [row[0] for row in rows] == [0, 4]
+
+
+# --- bad input
+
+
+BAD = {"group": [0], "leash": [-0.1], "temperature": [-1]}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_value_out_of_range_is_refused(name):
+    for value in BAD[name]:
+        with pytest.raises(ValidationError, match=name):
+            v19.Config(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "changes, named",
+    [
+        ({"start": "missing.pt"}, "missing.pt"),
+        ({"data_path": "novel.txt"}, "--data_path novel.txt.*poems"),
+        ({"data_path": "other.txt"}, "--data_path other.txt.*--start"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_used_is_refused_by_name(settings, changes, named, tmp_path, monkeypatch):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    (folder / "novel.txt").write_text(TEXT.replace("\n\n", "\n") * 2, encoding="utf-8")
+    (folder / "other.txt").write_text(TEXT.replace("天", "山") * 2, encoding="utf-8")
+    before = files_below(folder)
+    with pytest.raises(SystemExit, match=named):
+        v19.main(flags(v19, **{**settings, **changes}))
+    assert files_below(folder) == before
