@@ -53,12 +53,6 @@ def with_marks(poem, mark):
     return block("\n".join([f"{poem['tune']} {AUTHOR}", *lines]))
 
 
-def first_whole_poem(records, words, step=None, name=""):
-    """Return the first poem of a run that kept its form, with its line lengths."""
-    poem = next(p for p in records.of(name)[0]["form"]["poems"] if p["whole"])
-    return with_marks(poem, lambda i: "")
-
-
 @functools.cache
 def tunes():
     """Return {tune: bodies} of the text, and {character: its groups} of the table of rhymes."""
@@ -66,18 +60,34 @@ def tunes():
     return by_tune(split_poems("\n\n" + read["ci.txt"])), read_rhymes(read[RHYMES])
 
 
+def rhymes_of(poem):
+    """Return of each line of a poem: does it rhyme with an earlier one that it should rhyme with?
+
+    A sign for yes or no, or nothing where there is none.
+    """
+    bodies, groups = tunes()
+    pairs, signs = rhyming_pairs(bodies[poem["tune"]], groups), []
+    for i in range(len(form(poem["body"]))):
+        due = [pair for pair in pairs if pair[1] == i]
+        signs.append("韵" if rhymed(poem["body"], due, groups) else "✗" * bool(due))
+    return signs
+
+
 def rhyming_poems(records, words, step=None, name="", number=0):
     """Return the first poems of a run, unpicked, with the length of each line, and its rhyme."""
-    parts = []
-    for poem in records.of(name)[0]["form"]["poems"][:number]:
-        bodies, groups = tunes()
-        pairs = rhyming_pairs(bodies[poem["tune"]], groups)
-        due = [[pair for pair in pairs if pair[1] == i] for i in range(len(form(poem["body"])))]
-        right = [
-            "韵" if rhymed(poem["body"], asked, groups) else "✗" * bool(asked) for asked in due
-        ]
-        parts.append(with_marks(poem, right.__getitem__))
-    return "\n\n".join(parts)
+    poems = records.of(name)[0]["form"]["poems"][:number]
+    return "\n\n".join(with_marks(poem, rhymes_of(poem).__getitem__) for poem in poems)
+
+
+def first_right_poem(record):
+    """Return the first poem of a record that kept its form, each line in rhyme with another."""
+    poems = record["form"]["poems"]
+    return next(poem for poem in poems if poem["whole"] and "✗" not in rhymes_of(poem))
+
+
+def rhyme_poem(records, words, step=None):
+    poem = first_right_poem(records.of("rhyme")[0])
+    return with_marks(poem, rhymes_of(poem).__getitem__)
 
 
 def first_poems(records, words, step=None, name="", number=0):
@@ -176,8 +186,8 @@ WAYS = {"temperature 0": "likeliest", "temperature 0.8": "temperature_0.8"}
 WAYS |= {"temperature 1": "temperature_1.0", "temperature 1.2": "temperature_1.2"}
 SAMPLED = "whole pairs distinct verbatim rhyme"
 LEARNED = {"evening": "temperature_1.0", "v19": "rhyme", "real": "real", "chance": "chance"}
-CHEATS = {"evening": "temperature_1.0", "repeats": "repeats", "titles": "titles"}
-CHEATS |= {"earlier lines": "earlier", "v19": "rhyme"}
+CHEATS = {"evening": "temperature_1.0", "repeats": "repeats", "earlier": "earlier"}
+CHEATS |= {"titles": "titles", "v19": "rhyme", "sorrow": "sorrow"}
 EARNED = "whole rhyme given groups rhymed distinct"
 VERSES = "ends whole rhyme rhymed distinct pairs verbatim"
 VARIANTS = {"v15, on a GPU": "evening_gpu", "tied": "evening_tied", "decay": "evening_decay"}
@@ -196,8 +206,7 @@ BLOCKS = {  # name: function of the records, the words and the step whose page i
     "a run": a_run,
     "poems": poems,
     "hour poems": partial(first_poems, name="hour", number=3),
-    "evening poem": partial(first_whole_poem, name="evening"),
-    "rhyme poem": partial(first_whole_poem, name="rhyme"),
+    "rhyme poem": rhyme_poem,
     "rhyme command": partial(command, name="rhyme"),
     "evening poems": partial(first_poems, name="evening", number=10),
     "evening command": partial(command, name="evening"),
@@ -238,7 +247,7 @@ BLOCKS = {  # name: function of the records, the words and the step whose page i
     "top k": comparison({**TOPS, "real": "real"}, SAMPLED, "top k", precise=False),
     "nucleus": comparison(NUCLEUS, SAMPLED, precise=False),
     "sampled poems": sampled_poems,
-    "learned": comparison(LEARNED, f"{EARNED} verbatim loss time", precise=False),
+    "learned": comparison(LEARNED, f"{EARNED} verbatim loss", precise=False),
     "cheats": comparison(CHEATS, f"{EARNED} loss", precise=False),
     "learned poems": partial(learned_poems, name="rhyme"),
     "repeats poems": partial(rhyming_poems, name="repeats", number=2),

@@ -24,9 +24,9 @@
     button.disabled = true;
     summary.textContent = words.loading;
     await wait(20); // let the page say so
-    const model = await load("evening");
+    const model = await load("rhyme");
     button.disabled = false;
-    if (!model) return (summary.textContent = fill(words.broken, "weights/evening.js"));
+    if (!model) return (summary.textContent = fill(words.broken, "weights/rhyme.js"));
     button.textContent = button.textContent.replace(/ ?[(（].*/, ""); // there is nothing to load any more
     poem.clear();
     const seed = Math.floor(Math.random() * 2 ** 32), goesOn = () => number === running;

@@ -3,6 +3,7 @@
 import json
 import statistics
 
+from blocks import first_right_poem
 from chart import round_ticks
 from diff import rows_of
 from poems import AUTHOR, by_tune, fixed_tunes, read_rhymes, rhyming_pairs, split_poems, usual_form
@@ -13,12 +14,12 @@ from tables import COUNTED, COURSE, LONG
 
 def read(records, t):
     """Return what the template of the first page needs."""
-    (evening,) = records.of("evening")
-    poem = next(poem for poem in evening["form"]["poems"] if poem["whole"])
+    best = records.of("rhyme")[0]
+    poem = first_right_poem(best)
     changed = [row for row in rows_of(find_step("v7")) if row["tag"] != "span"]
     return {
         "poem": f"{poem['tune']} {AUTHOR}\n{poem['body']}",
-        "file": ROOT / evening["kept"]["file"],
+        "file": ROOT / best["kept"]["file"],
         "two_lines": {"v6": changed[:2], "v7": changed[2:]},
         "losses": {name: records.text(name, "loss") for name in ("v6", "v7", "v11")},
         "ladder": ladder(records),
