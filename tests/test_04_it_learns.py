@@ -296,7 +296,7 @@ def final_loss(version, folder, *argv):
 def test_the_story_of_v5_to_v7_is_true_of_todays_code(tmp_path):
     """Stacking blocks makes learning much harder (v6); with residual connections it is easier than
     before (v7)."""
-    short = "--max_iters 250 --batch_size 32 --eval_interval 250 --eval_iters 8 --max_new_tokens 0"
+    short = "--max_iters 220 --batch_size 32 --eval_interval 220 --eval_iters 4 --max_new_tokens 0"
     with ThreadPoolExecutor(2) as pool:
         losses = pool.map(lambda version: final_loss(version, tmp_path, *short.split()), (7, 6, 5))
     v7, v6, v5 = losses

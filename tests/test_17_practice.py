@@ -384,9 +384,9 @@ def test_a_loop_without_an_end_is_stopped(capsys, monkeypatch):
     monkeypatch.setattr(say, "language", "en", raising=False)
     task = read_task("v3.1")
     Path("my.py").write_text("def average(x):\n    while True:\n        pass\n")
-    lines = judged(task, Path("my.py"), limit=3)
+    lines = judged(task, Path("my.py"), limit=2)
     failed = next(line for line in lines if "failed" in line)
-    assert failed["error"] == "limit" and "3 seconds" in check.finding(failed)
+    assert failed["error"] == "limit" and "2 seconds" in check.finding(failed)
 
 
 # --- the command

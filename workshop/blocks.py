@@ -16,8 +16,6 @@ from steps import ROOT, STEPS, base_of, find_step, read_script
 from tables import COURSE, bodies, page_of
 from task import read_task
 
-RHYMES = "rhymes.txt"
-
 
 def block(text, kind="text"):
     """Return a text as a block of code in Markdown."""
@@ -56,8 +54,15 @@ def with_marks(poem, mark):
 @functools.cache
 def tunes():
     """Return {tune: bodies} of the text, and {character: its groups} of the table of rhymes."""
-    read = {name: (ROOT / "data" / name).read_text(encoding="utf-8") for name in ("ci.txt", RHYMES)}
-    return by_tune(split_poems("\n\n" + read["ci.txt"])), read_rhymes(read[RHYMES])
+    text, rhymes = ((ROOT / f"data/{name}.txt").read_text("utf-8") for name in ("ci", "rhymes"))
+    return by_tune(split_poems(f"\n\n{text}")), read_rhymes(rhymes)
+
+
+@functools.cache
+def pairs_of(tune):
+    """Return the pairs of lines that rhyme in a tune."""
+    bodies, groups = tunes()
+    return rhyming_pairs(bodies[tune], groups)
 
 
 def rhymes_of(poem):
@@ -65,10 +70,9 @@ def rhymes_of(poem):
 
     A sign for yes or no, or nothing where there is none.
     """
-    bodies, groups = tunes()
-    pairs, signs = rhyming_pairs(bodies[poem["tune"]], groups), []
+    signs, (_, groups) = [], tunes()
     for i in range(len(form(poem["body"]))):
-        due = [pair for pair in pairs if pair[1] == i]
+        due = [pair for pair in pairs_of(poem["tune"]) if pair[1] == i]
         signs.append("韵" if rhymed(poem["body"], due, groups) else "✗" * bool(due))
     return signs
 
