@@ -94,7 +94,8 @@ def run_and_judge(step, argv, run, start):
                 raise
     seconds = time.time() - start
     others = None if others is None else round(max(0, seconds_of_others() - others), 1)
-    output, more = printed.getvalue(), {"edit": run.edit} if run.edit else {}
+    output = printed.getvalue().replace(f"{ROOT}{os.sep}", "")  # no machine's path in a record
+    more = {"edit": run.edit} if run.edit else {}
     record = {
         "date": date,
         **more,

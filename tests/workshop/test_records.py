@@ -216,3 +216,10 @@ def test_the_flags_in_readmes_and_docstrings_are_the_measured_ones():
         docstring = split_docstring(read_script(step))[0]
         for flags in re.findall(r"Laptop: add (--.*?)\n[\w\"]", docstring, flags=re.S):
             assert pairs(flags) == pairs(" ".join(RUNS["laptop"].flags))
+
+
+def test_what_a_run_printed_names_no_folder_of_the_machine():
+    for file in sorted((ROOT / "docs" / "records").glob("*.jsonl")):
+        for record in records.read_lines(file.stem):
+            found = re.findall(r"^model: (\S+\.pt)", record.get("output", ""), flags=re.M)
+            assert not any(Path(name).is_absolute() for name in found), record["command"]
