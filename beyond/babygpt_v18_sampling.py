@@ -273,7 +273,7 @@ def load_checkpoint(path, config):
         model.load_state_dict(saved["model"])
         print(f"model: {path}, val loss {saved['val_loss']:.4f}, {saved['shape']}")
     except Exception as error:  # which one depends on what the file is
-        sys.exit(f"error: --sample {path}: missing, broken, or of another version: {error!r:.200}")
+        sys.exit(f"error: model {path}: missing, broken, or of another version: {error!r:.200}")
     if unknown := {c for prompt in config.prompts for c in prompt or [""]} - {*tokenizer.chars}:
         sys.exit(f"error: --prompts: empty, or unknown to {path}: {sorted(unknown)}")
     return model.to(config.device), tokenizer

@@ -271,7 +271,7 @@ def test_a_checkpoint_of_the_scripts_former_form_is_refused_by_name(gpt, trained
     saved = read(path)
     saved["model"]["blocks.0.sa.heads.0.tril"] = torch.ones(6, 6)
     torch.save(saved, path)
-    with pytest.raises(SystemExit, match=f"--sample {re.escape(str(path))}.*tril"):
+    with pytest.raises(SystemExit, match=f"model {re.escape(str(path))}.*tril"):
         gpt.main(["--sample", str(path), "--device", "cpu"])
 
 

@@ -338,7 +338,7 @@ def test_a_value_out_of_range_is_refused(name):
 @pytest.mark.parametrize(
     "changes, named",
     [
-        ({"start": "missing.pt"}, "missing.pt"),
+        ({"start": "missing.pt"}, "error: model missing.pt"),
         ({"data_path": "novel.txt"}, "--data_path novel.txt.*poems"),
         ({"data_path": "other.txt"}, "--data_path other.txt.*--start"),
     ],
