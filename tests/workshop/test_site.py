@@ -390,6 +390,12 @@ def test_each_run_of_an_exercise_has_a_name_in_both_languages():
             assert ">exercise_" not in file.read_text(encoding="utf-8"), file.name
 
 
+def test_of_seeds_that_are_far_apart_an_answer_draws_each():
+    for page, drawn in (("v06", True), ("v07", True), ("v05", False)):
+        text = (built() / "en" / f"{page}.html").read_text(encoding="utf-8")
+        assert all((f">v6 ({seed})" in text) == drawn for seed in (1337, 1338, 1339))
+
+
 # --- the models
 
 

@@ -54,12 +54,18 @@ def line_chart(title, lines, x_label, y_label):
 
 
 def curves_of(records, names, t):
-    """Return the val loss of recorded runs, step by step, as a chart: what an exercise asks for."""
+    """Return the val loss of recorded runs, step by step, as a chart: what an exercise asks for.
+
+    A line for the first seed of each, or one for every seed where they are far apart.
+    """
     lines = {}
     for name in dict.fromkeys(names):
-        curve = records.of(name)[0]["curve"][1:]
         shown = t["runs"].get(name.removeprefix("exercise_"), name)
-        lines[shown] = [(point["step"], point["val_loss"]) for point in curve]
+        found = records.of(name)
+        for record in found if records.wide(name) else found[:1]:
+            seed = f" ({record['seed']})" if records.wide(name) else ""
+            points = [(point["step"], point["val_loss"]) for point in record["curve"][1:]]
+            lines[shown + seed] = points
     long = {name: line for name, line in lines.items() if len(line) > 1}
     if not long:
         return ""
