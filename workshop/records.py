@@ -68,8 +68,8 @@ def write(file, record, key):
 
 
 def code_of(version):
-    """Return the hash of a version's script as it is today; "counted_pairs" is of count.py."""
-    if isinstance(version, int):
+    """Return the hash of a version's script, 12 or "v12", today; "counted_pairs" is of count.py."""
+    if not str(version).startswith("counted"):
         return code_hash(read_script(find_step(version)))
     count = code_hash((ROOT / "tools" / "count.py").read_text(encoding="utf-8"))
     return count + code_hash(read_script(find_step("v1")), COUNT_TAKES)

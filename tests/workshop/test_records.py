@@ -70,7 +70,8 @@ def test_a_record_of_other_code_flags_or_edit_is_stale():
     for change in ({"code": "f00"}, {"flags": ["--seed", "1"]}, {"edit": ["a", "b"]}):
         assert records.stale(record_of("v5", **change))
     assert records.stale(record_of("v5", run="not in the table"))
-    code = {name: records.code_of(name) for name in ("v14", "v15")}
+    code = {f"v{version}": records.code_of(version) for version in (14, 15)}
+    assert records.code_of("v14") == code["v14"] != code["v15"]
     assert not records.stale({"name": "sample_v15", "code": code})
     assert records.stale({"name": "sample_v15", "code": {**code, "v14": "f00"}})
 
