@@ -114,9 +114,16 @@ def test_both_languages_explain_the_same_lines():
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_notes_of_a_section_stand_in_the_order_of_the_code(language):
-    """Each has its lines above it; v1 speaks of its model first, and of the rest after that."""
+    """Each has its lines above it; v1 speaks of its model first, and of the rest after that.
+
+    And its line has a mark for each, of v3's scores two.
+    """
     for file in (built() / language).glob("v*.html"):
-        for section in file.read_text(encoding="utf-8").split("<section")[1:]:
+        text = file.read_text(encoding="utf-8")
+        assert {*re.findall(r'id="(note-\d+)"', text)} == {
+            *re.findall(r'class="mark" href="#(note-\d+)"', text)
+        }, file.name
+        for section in text.split("<section")[1:]:
             lines = re.findall(r'id="note-\d+"><a class="mark" href="#L(\d+)"', section)
             assert [*map(int, lines)] == sorted(map(int, lines)), file.name
 

@@ -91,7 +91,7 @@ def step_of(step, language, env, macros):
     def strip(code, quoted):
         found = excerpt(rows, code, quoted)
         notes.append(found[0]["number"])
-        found[0].setdefault("note", len(notes))
+        found[0].setdefault("notes", []).append(len(notes))
         return macros.strip(found, len(notes))
 
     starts = downloads.starts_of(step)
