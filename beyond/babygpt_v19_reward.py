@@ -3,7 +3,7 @@
 Same as v18, except that it learns from a reward instead of from text, and starts with a model that
 has learned from text. At a place of a poem it draws a group of characters; a function says what
 each of them would earn there; those that earn more than the mean of their group become likelier.
-Where no rhyme is due, a leash holds the model to the one at the start.
+Everywhere else a leash holds the model to the one at the start.
 
 Why: text shows what is likely, not what is wanted. What a program can check needs no text: here
 the lengths of the lines, and that those rhyme which rhyme in real poems.
@@ -49,13 +49,13 @@ class Config:
     device: Literal["cpu", "cuda", "mps"] = "cuda" if torch.cuda.is_available() else "cpu"  # where
     seed: NonNegativeInt = 1337  # same seed, same machine: same run
     start: Path = Path(__file__).parents[1] / "data/babygpt_evening.pt"  # model to start with
-    group: PositiveInt = 32  # characters drawn at a place: G in the shapes below
-    leash: NonNegativeFloat = 1.0  # weight of the divergence from the model at the start
-    max_iters: NonNegativeInt = 250  # training steps
-    eval_interval: PositiveInt = 50  # steps from one evaluation to the next
+    group: PositiveInt = 256  # characters drawn at a place: G in the shapes below
+    leash: NonNegativeFloat = 0.5  # weight of the divergence from the model at the start
+    max_iters: NonNegativeInt = 1000  # training steps
+    eval_interval: PositiveInt = 100  # steps from one evaluation to the next
     eval_iters: PositiveInt = 5  # batches of train and of val in an evaluation
     batch_size: PositiveInt = 64  # poems in a batch: B in the shapes below
-    learning_rate: PositiveFloat = 1e-3  # about how far a step moves a parameter, at the peak
+    learning_rate: PositiveFloat = 2e-3  # about how far a step moves a parameter, at the peak
     block_size: PositiveInt = 256  # characters in a window, the longest context (from v3 on): T
     n_embed: PositiveInt = 384  # embedding size, numbers in the vector of a character: C
     n_head: PositiveInt = 6  # attention heads, which share n_embed evenly
@@ -115,6 +115,11 @@ class Form:
         """Return whether two characters rhyme and are not the same."""
         return a != b and not self.groups.get(a, set()).isdisjoint(self.groups.get(b, ()))
 
+    def clear(self, char):
+        """Return whether a character has no choice of groups: at most one of either tone."""
+        found = self.groups.get(char, ())
+        return len(found) == len({level for _, level in found}) > 0
+
     def due(self, before, after=""):
         """Return what a character between these is to rhyme with, the ends of other lines."""
         *done, line = re.split(f"[{Form.ENDS}]+", before)
@@ -122,7 +127,8 @@ class Form:
             return []  # it is not the last one of a line
         lines = [*done, line, *filter(None, re.split(f"[{Form.ENDS}]+", after))]
         pairs = [pair for pair in self.pairs if len(done) in pair and max(pair) < len(lines)]
-        return [lines[i + j - len(done)][-1:] for i, j in pairs]  # the other one of the pair
+        ends = [lines[i + j - len(done)][-1:] for i, j in pairs]  # of the other one of the pair
+        return [end for end in ends if self.clear(end)]
 
 
 def load_poems(tokenizer, data, config):
@@ -158,18 +164,28 @@ def reward(form, before, char, after=""):
         return 0 if char in Form.ENDS and len(line) == length else -1
     if char in before:  # repeated
         return -0.1
-    ends = form.due(before, after)
+    ends = form.due(before, after) if form.clear(char) else []
     return sum(form.rhyme(end, char) for end in ends) / max(1, len(ends))
+
+
+def borrow(form, body, poems, dice):
+    """Return the body of a poem with the line ends of another one of its form."""
+    *_, lines = dice.choice([poem for poem in poems if poem[0] is form])
+    ends = iter([line.strip(Form.ENDS)[-1] for line in lines])
+    return re.sub(f"[^{Form.ENDS}](?=[{Form.ENDS}])", lambda _: next(ends), body)
 
 
 def write(model, tokenizer, poems, lines, n, dice):
     """Return ids (n, T) of n poems, and what they are, [(form, title, body)].
 
-    They go on from title and so many lines of some of these poems, all equally long.
+    They go on from title and so many lines of some of these poems, all equally long. Without a
+    number of lines they are whole poems, whose line ends are borrowed: nothing is known by heart.
     """
     begun = [(form, title, "".join(given[:lines])) for form, title, given in poems]
     length = len("".join(dice.choice(begun)[1:]))
     begun = dice.choices([b for b in begun if len(b[1] + b[2]) == length], k=n)
+    if lines is None:
+        begun = [(form, title, borrow(form, body, poems, dice)) for form, title, body in begun]
     ids = torch.tensor([tokenizer.encode(title + given) for _, title, given in begun])
     left = [sum(f.lengths) + 2 * len(f.lengths) - len(given) for f, _, given in begun]
     model.eval()  # no dropout, not in learning either: it would be the gradient of another model
@@ -181,40 +197,42 @@ def write(model, tokenizer, poems, lines, n, dice):
     return ids, written
 
 
-def probs_at(model, ids, places):
-    """Return the probabilities (N, vocab_size) of what comes after N places (row, column, …)."""
+def next_at(model, ids, places):
+    """Return the distributions of what comes after N places (row, column, …) of ids (B, T)."""
     rows, columns = ([place[i] for place in places] for i in (0, 1))
     x = model.token_embedding_table(ids)  # (B, T, C)
     for block in model.blocks:
         x = block(x)
-    return Categorical(logits=model.lm_head(model.ln_final(x[rows, columns])))
+    x = model.ln_final(x[rows, columns])  # (N, C): lm_head, the largest part, for these alone
+    return Categorical(logits=model.lm_head(x))  # whose logits are log(p): (N, vocab_size)
 
 
-def learn(model, start, tokenizer, poems, dice, config):
-    """Return the loss of some poems, and the divergence of the model from the one at the start."""
-    lines = dice.choice((0, 1, 99))  # of a real poem: its title, its first line, or all of it
+def policy_loss(model, start, tokenizer, poems, lines, x, dice, config):
+    """Return the loss of poems, those of write(), and of text x (B, T); and their divergence."""
     ids, written = write(model, tokenizer, poems, lines, config.batch_size, dice)
-    places = [  # where something must rhyme, and a fifth of the others
-        (i, len(title) + t - 1, form, body[:t], body[t + 1 :])
-        for i, (form, title, body) in enumerate(written)
-        for t in range(len(body))
-        if form.due(body[:t], body[t + 1 :]) or dice.random() < 0.2
-    ]
-    now, then = (probs_at(m, ids, places) for m in (model, start))
+    places = []  # where something must rhyme, and a tenth of the others
+    for i, (form, title, body) in enumerate(written):
+        for t in range(len(body)):
+            after = body[t + 1 :] if lines is not None else ""  # which borrowed ends do not fit
+            due = form.due(body[:t], after) != []
+            if due or dice.random() < 0.1:  # the model says at t - 1 what comes at t
+                places.append((i, len(title) + t - 1, form, body[:t], after, due))
+    now, then = (next_at(m, ids, places) for m in (model, start))
     drawn, earned = now.sample([config.group]).T, []  # (N, G)
-    for (*_, form, before, after), group in zip(places, drawn.tolist(), strict=True):
+    for (*_, form, before, after, _), group in zip(places, drawn.tolist(), strict=True):
         worth = {i: reward(form, before, tokenizer.chars[i], after) for i in {*group}}
         earned.append([worth[i] for i in group])
     earned = torch.tensor(earned, dtype=torch.float, device=ids.device)  # (N, G)
-    spread = earned.std(dim=-1, correction=0)  # (N,)
-    better = (earned - earned.mean(dim=-1, keepdim=True)) / (spread[:, None] + 0.05)
-    gain = (better * now.logits.gather(-1, drawn)).mean(dim=-1)  # (N,), these logits are log(p)
-    due = [form.due(before, after) != [] for *_, form, before, after in places]
-    due = torch.tensor(due, device=ids.device)  # (N,)
+    spread = earned.std(dim=-1, correction=0, keepdim=True)  # (N, 1)
+    advantage = (earned - earned.mean(dim=-1, keepdim=True)) / (spread + 0.05)
+    gain = (advantage * now.logits.gather(-1, drawn)).mean(dim=-1)  # (N,)
+    due = torch.tensor([due for *_, due in places], device=ids.device)  # (N,)
     weight = torch.where(due, 1 / due.sum(), 1 / (~due).sum())  # (N,), of either sort 1 in all
-    divergence = kl_divergence(now, then) * ~due  # (N,), nothing where a rhyme is due
-    loss = (weight * (config.leash * divergence - gain)).sum()
-    return loss, (weight * divergence).sum().item()
+    held = torch.where(due, 0.2, 1.0)  # (N,), less at the rhymes: they are to change
+    divergence = (weight * held * kl_divergence(now, then)).sum()
+    now, then = (Categorical(logits=m(x)[0]) for m in (model, start))
+    divergence = divergence + kl_divergence(then, now).mean()  # of the poets' text
+    return config.leash * divergence - (weight * gain).sum(), divergence.item()
 
 
 @torch.no_grad()
@@ -435,20 +453,20 @@ def train(model, data, config, tokenizer, poems):
         os.remove(config.checkpoint_path)
         sys.exit(f"error: --wandb_mode {config.wandb_mode} (or WANDB_MODE): {error}")
     save_checkpoint(model, tokenizer, config, math.inf)  # is there room? Now, not after training
-    best, far, dice = -math.inf, [0], random.Random(config.seed)
+    best, far, dice = -math.inf, [], random.Random(config.seed)
     start = copy.deepcopy(model).eval().requires_grad_(False)
     # AdamW moves each parameter a little against its gradient, so that the loss falls. The schedule
     # says how far: small steps first, large ones at the peak, ever finer ones towards the end
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
     last = config.max_iters  # the step before which training ends; Ctrl-C brings it forward
     schedule = OneCycleLR(
-        optimizer, config.learning_rate, last + 1, pct_start=0.05, cycle_momentum=False
+        optimizer, config.learning_rate, last + 1, pct_start=0.06, cycle_momentum=False
     )
     for step in tqdm(range(last + 1), "Ctrl-C stops", leave=False, disable=None):  # terminals only
         try:
             if step % config.eval_interval == 0 or step == last:
                 shown, poem = evaluate(model, tokenizer, poems["val"], config)
-                shown |= {"divergence": sum(far) / len(far)}
+                shown |= {"divergence": sum(far) / max(1, len(far))}
                 _, shown["val_loss"] = estimate_loss(model, data, config)
                 numbers = ", ".join(f"{name} {value:.3f}" for name, value in shown.items())
                 tqdm.write(f"step {step:5d}: {numbers}\n{poem}\n")
@@ -464,7 +482,14 @@ def train(model, data, config, tokenizer, poems):
                 far = []
             if step >= last:
                 break
-            loss, divergence = learn(model, start, tokenizer, poems["train"], dice, config)
+            starts = torch.randint(len(data["train"]) - config.block_size, (config.batch_size,))
+            x, y = get_batch(data["train"], starts, config)  # starts at random: (B, T), (B, T)
+            # First real poems alone, to find out what rhymes; then also some that it writes, from
+            # the title on, or from the first line on
+            lines = None if step < 0.6 * config.max_iters else dice.choice((None, 0, 1))
+            loss, divergence = policy_loss(
+                model, start, tokenizer, poems["train"], lines, x[:4], dice, config
+            )
             far.append(divergence)
             optimizer.zero_grad()  # else backward() would add to the gradients of before
             loss.backward()  # gradients: how the loss changes with each parameter
@@ -504,7 +529,7 @@ def main(argv=None):
     tokenizer, data = load_data(config)
     vocab_size = len(tokenizer.chars)
     model, known = load_checkpoint(config.start, config)
-    config = replace(config, **torch.load(config.start, weights_only=True)["shape"])
+    config = replace(config, **torch.load(config.start, "cpu", weights_only=True)["shape"])
     poems = load_poems(tokenizer, data, config)
     if known.chars != tokenizer.chars or not all(poems.values()):
         sys.exit(f"error: --data_path {config.data_path}: no poems to tunes, or not of --start")

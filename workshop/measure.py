@@ -136,10 +136,12 @@ def sample_and_judge(step, argv, run, start):
     script, printed = import_script(step, run.edit), io.StringIO()
     with contextlib.redirect_stdout(printed):
         model, tokenizer, config = loaded(script, argv[argv.index("--sample") + 1], argv)
-    by, _, _, val = form.judge_of(script, tokenizer, config)
+    by, data, _, val = form.judge_of(script, tokenizer, config)
+    _, val_loss = script.estimate_loss(model, data, config)
     model.eval()
     torch.manual_seed(config.seed)
     report = form.judge_poems(by, model, tokenizer, config, run.poems, split_poems(val))
+    report["perplexity"] = round(math.exp(val_loss), 1)
     others = None if others is None else round(max(0, seconds_of_others() - others), 1)
     return {
         "date": date,

@@ -29,6 +29,7 @@ NUMBERS = {  # what a record says, how it is shown, and how far apart its seeds 
     "step": (lambda record: lowest(record)["step"], "{:.0f}", 0),  # of the lowest loss
     "ppl": (lambda record: math.exp(min(last(record), 700)), "{:.0f}", 100 * WIDE),
     "guess": (lambda record: math.log(record["vocabulary"]), "{:.2f}", WIDE),
+    "judged": (lambda record: math.log(record["form"]["perplexity"]), "{:.2f}", WIDE),  # as judged
     "ends": (lambda record: record["form"]["line_ends"], "{:.2f}", WIDE),
     "held": (lambda record: record["form"]["contexts"][-1]["loss"], "{:.2f}", WIDE),
     "held_8": (lambda record: record["form"]["contexts"][0]["loss"], "{:.2f}", WIDE),
