@@ -197,6 +197,9 @@ VERSES = "ends whole rhyme rhymed distinct pairs verbatim"
 VARIANTS = {"v15, on a GPU": "evening_gpu", "tied": "evening_tied", "decay": "evening_decay"}
 VARIANTS |= {"dropout 0.2": "evening_dropout_0.2"}
 BESIDE = ("rule", "forms", "real", "chance")  # what stands beside what models know of form
+SCALE = {"v12, on a GPU": "scale.v12", "v16, on a GPU": "scale.v16"}
+GUESSED = {"v10": "v10", "laptop": "laptop", "rotary": "rotary", "evening": "temperature_1.0"}
+GUESSED |= {**SCALE, "real": "real", "chance": "chance"}
 
 
 def comparison(names, whats, label="", **more):
@@ -220,7 +223,7 @@ BLOCKS = {  # name: function of the records, the words and the step whose page i
     "evening": comparison(["evening"], PRESET, precise=False),
     "evening variants": comparison(VARIANTS, "loss train ends whole rhyme"),
     "form": comparison([*LADDER, *PRESETS, *BESIDE], VERSES, precise=False),
-    "rhyme": comparison(["v10", *PRESETS, *BESIDE[2:]], "whole rhyme rhymed", precise=False),
+    "rhyme": comparison(GUESSED, "whole rhyme rhymed", precise=False),
     "tunes": partial(experiments.tunes_table, name="hour"),
     "evening tunes": partial(experiments.tunes_table, name="evening"),
     "links": links,
@@ -260,5 +263,5 @@ BLOCKS = {  # name: function of the records, the words and the step whose page i
     "own ends poems": partial(rhyming_poems, name="own_ends", number=2),
     "sorrow poems": partial(rhyming_poems, name="sorrow", number=2),
     "rhyme poems": partial(rhyming_poems, name="rhyme", number=10),
-    "scale": comparison({"v11": "scale"}, "best step loss train ends whole time"),
+    "scale": comparison(SCALE, "loss train ends whole"),
 }

@@ -153,7 +153,7 @@ def ladder(records, words):
 
 def charts(records, words):
     """Return {name: picture} in the language of these words, of what has been measured."""
-    seen = records.of("hour_dropout_0")[0]["form"]["contexts"]
+    seen = records.of("scale.v12")[0]["form"]["contexts"]
     labels = [str(row["context"]) for row in seen]
     context = [
         panel(words[f"seen {what}"], labels, {"": [[row[what]] for row in seen]}, HEIGHT * i)
@@ -161,7 +161,7 @@ def charts(records, words):
     ]
     pictures = {"ladder": ladder(records, words), "context": svg(words["seen loss"], *context)}
     curved = {"little_text": {"v9": "little_text.v9", "v10": "little_text.v10"}}
-    curved |= {"hour": {"": "hour"}, "scale": {"": "scale"}}
+    curved |= {"hour": {"": "hour"}, "scale": {"v12": "scale.v12", "v16": "scale.v16"}}
     for picture, names in curved.items():
         if all(map(records.find, names.values())):
             title, series = words[f"{picture} title"], {}

@@ -110,7 +110,7 @@ def seen_table(records, words, step=None):
     """Return the table of what one model reaches by how much it may see."""
     rows = [
         [str(row["context"]), f"{row['loss']:.3f}", f"{row['line_ends']:.3f}"]
-        for row in records.of("hour_dropout_0")[0]["form"]["contexts"]
+        for row in records.of("scale.v12")[0]["form"]["contexts"]
     ]
     return table([words["seen"], words["held"], words["ends"]], rows)
 

@@ -6,7 +6,7 @@ from records import RUNS, Records
 
 COUNTED = {"counted_characters": 6.163, "counted_pairs": 4.679, "counted_triples": 4.492}
 KEPT = ("ladder", "laptop", "hour", "hour_dropout_0", "evening", "fused", "rotary")
-KEPT += ("little_text", "context_8", "context_16")
+KEPT += ("little_text", "context_8", "context_16", "scale")
 BESIDE = {
     "real": {"whole": 0.98, "rhyme": 0.91, "rhymed": 0.74, "distinct": 0.94, "pairs": 0.31},
     "chance": {"rhyme": 0.083, "rhymed": 0.0},

@@ -88,10 +88,10 @@ def test_the_charts_show_the_records(words):
         for version in range(1, 11):
             shown = f"{records.spread(f'v{version}', what)[1]:.2f}"
             assert shown in texts["ladder"] or records.wide(f"v{version}", what)
-    for name in ("hour", "little_text.v9", "little_text.v10"):
+    for name in ("hour", "little_text.v9", "little_text.v10", "scale.v16"):
         ending = f" {records.text(name, 'loss')}"
         assert any(text.endswith(ending) for text in texts[name.partition(".")[0]])
-    seen = records.of("hour_dropout_0")[0]["form"]["contexts"]
+    seen = records.of("scale.v12")[0]["form"]["contexts"]
     assert {str(row["context"]) for row in seen} <= set(texts["context"])
 
 
