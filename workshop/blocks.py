@@ -189,9 +189,10 @@ NUCLEUS |= {"temperature 0.8": "temperature_0.8", "temperature 0.9": "temperatur
 WAYS = {"temperature 0": "likeliest", "temperature 0.8": "temperature_0.8"}
 WAYS |= {"temperature 1": "temperature_1.0", "temperature 1.2": "temperature_1.2"}
 SAMPLED = "whole pairs distinct verbatim rhyme"
-LEARNED = {"evening": "temperature_1.0", "v19": "rhyme", "real": "real", "chance": "chance"}
+LEARNED = {"evening": "temperature_1.0", "v19": "rhyme", "own_ends": "own_ends"}
+LEARNED |= {"real": "real", "chance": "chance"}
 CHEATS = {"evening": "temperature_1.0", "repeats": "repeats", "readings": "readings"}
-CHEATS |= {"titles": "titles", "own_ends": "own_ends", "short": "short", "sorrow": "sorrow"}
+CHEATS |= {"titles": "titles", "short": "short", "sorrow": "sorrow"}
 EARNED = "whole rhyme given groups rhymed distinct"
 VERSES = "ends whole rhyme rhymed distinct pairs verbatim"
 VARIANTS = {"v15, on a GPU": "evening_gpu", "tied": "evening_tied", "decay": "evening_decay"}
@@ -260,7 +261,6 @@ BLOCKS = {  # name: function of the records, the words and the step whose page i
     "repeats poems": partial(rhyming_poems, name="repeats", number=2),
     "readings poems": partial(rhyming_poems, name="readings", number=3),
     "titles poems": partial(rhyming_poems, name="titles", number=3),
-    "own ends poems": partial(rhyming_poems, name="own_ends", number=2),
     "sorrow poems": partial(rhyming_poems, name="sorrow", number=2),
     "rhyme poems": partial(rhyming_poems, name="rhyme", number=10),
     "scale": comparison(SCALE, "loss train ends whole"),
