@@ -2,9 +2,9 @@
 
 Same as v8, plus a LayerNorm before each part of a block (`ln1`, `ln2`) and before `lm_head`.
 
-Why: whatever the sum has become, each layer now reads vectors of mean 0 and variance 1 (Ba et al.,
-"Layer Normalization", 2016), and training bears higher rates. It stands before the layer, not on
-the sum as in the Transformer of 2017: so the direct path of v7 stays free.
+Why: whatever the sum has become, each layer now reads normalized vectors (Ba et al., "Layer
+Normalization", 2016), and training bears higher rates. It stands before the layer, not on the sum
+as in the Transformer of 2017: so the direct path of v7 stays free.
 
 Run:    python babygpt_v9_layer_norm.py
 Expect: val loss 4.66 (4.66 to 4.67) after 1600 steps, seeds 1337 to 1339
@@ -104,7 +104,7 @@ class Head(nn.Module):
         key = self.key(x)  # (B, T, head_size), what each position offers
         query = self.query(x)  # (B, T, head_size), what each position looks for
         value = self.value(x)  # (B, T, head_size), what each position passes on
-        # Unscaled, the scores would grow with head_size, and softmax would pick one position alone
+        # Unscaled, scores spread with the root of head_size, and softmax takes hardly more than one
         scores = query @ key.transpose(-2, -1) * key.shape[-1] ** -0.5  # (B, T, T)
         # The future is masked: its weight becomes exp(-inf) = 0
         scores = scores.masked_fill(self.tril[:T, :T] == 0, float("-inf"))  # (B, T, T)

@@ -1,9 +1,8 @@
 """BabyGPT v19: learning from a reward.
 
-Same as v18, except that it learns from a reward instead of from text, and starts with a model that
-has learned from text. At a place of a poem it draws a group of characters; a function says what
-each of them would earn there; those that earn more than the mean of their group become likelier.
-Everywhere else a leash holds the model to the one at the start.
+Same as v18, except that it learns from a reward, and starts with a model that has learned from
+text. At a place of a poem it draws a group of characters; a function says what each of them would
+earn; those above the mean of their group become likelier. A leash holds the model to the start.
 
 Why: text shows what is likely, not what is wanted. What a program can check needs no text: here
 the lengths of the lines, and that those rhyme which rhyme in real poems.
@@ -178,8 +177,7 @@ def borrow(form, body, poems, dice):
 def write(model, tokenizer, poems, lines, n, dice):
     """Return ids (n, T) of n poems, and what they are, [(form, title, body)].
 
-    They go on from title and so many lines of some of these poems, all equally long. Without a
-    number of lines they are whole poems, whose line ends are borrowed: nothing is known by heart.
+    They go on from so many lines of some of these; or are whole, with line ends borrowed.
     """
     begun = [(form, title, "".join(given[:lines])) for form, title, given in poems]
     length = len("".join(dice.choice(begun)[1:]))
@@ -484,8 +482,7 @@ def train(model, data, config, tokenizer, poems):
                 break
             starts = torch.randint(len(data["train"]) - config.block_size, (config.batch_size,))
             x, y = get_batch(data["train"], starts, config)  # starts at random: (B, T), (B, T)
-            # First real poems alone, to find out what rhymes; then also some that it writes, from
-            # the title on, or from the first line on
+            # Real poems alone, to find out what rhymes; then its own, too, from title or first line
             lines = None if step < 0.6 * config.max_iters else dice.choice((None, 0, 1))
             loss, divergence = policy_loss(
                 model, start, tokenizer, poems["train"], lines, x[:4], dice, config
