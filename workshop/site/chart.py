@@ -61,9 +61,10 @@ def curves_of(records, names, t):
     lines = {}
     for name in dict.fromkeys(names):
         shown = t["runs"].get(name.removeprefix("exercise_"), name)
-        found = records.of(name)
-        for record in found if records.wide(name) else found[:1]:
-            seed = f" ({record['seed']})" if records.wide(name) else ""
+        found = [record for record in records.of(name) if "curve" in record]  # trained, that is
+        wide = found and records.wide(name)
+        for record in found if wide else found[:1]:
+            seed = f" ({record['seed']})" if wide else ""
             points = [(point["step"], point["val_loss"]) for point in record["curve"][1:]]
             lines[shown + seed] = points
     long = {name: line for name, line in lines.items() if len(line) > 1}
