@@ -104,7 +104,8 @@ def test_a_character_with_a_choice_of_groups_earns_nothing_and_asks_for_nothing(
 def test_line_ends_are_borrowed_from_another_poem_of_the_form():
     _, poems = poems_of(TEXT)
     form, _, lines = next(poem for poem in poems["train"] if poem[2][0] == "春风铜，")
-    found = {v19.borrow(form, "".join(lines), poems["train"], random.Random(i)) for i in range(200)}
+    body, all_poems = "".join(lines), [*poems["train"], (None, "", ["天，", "地。"])]
+    found = {v19.borrow(form, body, all_poems, random.Random(i)) for i in range(200)}
     assert found == {f"春风{a}，明月上{b}。\n\n" for a, b in PAIRS}
 
 
@@ -164,11 +165,11 @@ def tiny():
     start = copy.deepcopy(model)
     dice = SimpleNamespace(choice=lambda all: all[0], choices=random.choices)
 
-    def learn(ask=1.0, **settings):
+    def learn(ask=1.0, lines=0, **settings):
         config = small(v19, batch_size=2, **settings)
         dice.random = lambda: 0.0 if ask else 1.0  # every place, or those where a rhyme is due
         poems, x = every["train"], data["train"][None, :20]
-        return v19.policy_loss(model, start, tokenizer, poems, 0, x, dice, config)
+        return v19.policy_loss(model, start, tokenizer, poems, lines, x, dice, config)
 
     return model, tokenizer, learn
 
@@ -215,6 +216,16 @@ def test_every_end_that_must_rhyme_is_asked_and_some_of_the_others(tiny, monkeyp
         tiny[2](ask=ask, group=4)
         ends = {"春风", "春风东，明月上", "春东", "春东，明月同"}
         assert len({*asked}) == wanted and ends <= {*asked}
+
+
+def test_whole_poems_have_borrowed_ends_and_no_end_that_follows_counts(tiny, monkeypatch):
+    model, _, learn = tiny
+    asked = set()
+    monkeypatch.setattr(model, "generate", lambda ids, n: ids)
+    monkeypatch.setattr(v19, "borrow", lambda *_: POEM)
+    monkeypatch.setattr(v19, "reward", lambda form, *at: asked.add((at[0], at[2])) or 0)
+    learn(lines=None)
+    assert asked == {(POEM[:t], "") for t in range(len(POEM))}
 
 
 def test_a_place_ends_where_its_character_comes_next(tiny, monkeypatch):
@@ -354,14 +365,21 @@ def test_first_it_reads_with_borrowed_ends_then_it_writes_too(run, settings, mon
     assert ends == {*PAIRS}
 
 
-def test_the_model_is_kept_that_earns_most_with_the_leash_subtracted(run, settings, monkeypatch):
+def test_the_model_is_kept_that_earns_most_on_held_out_poems(run, settings, monkeypatch):
+    held_out, load_poems = [None], v19.load_poems
+    monkeypatch.setattr(v19, "load_poems", lambda *_: {**load_poems(*_), "val": held_out})
     rewards, losses, loss_of = iter([1.0, 3.0, 2.0]), iter([3.3, 3.2, 3.1]), v19.policy_loss
-    monkeypatch.setattr(v19, "evaluate", lambda *_: ({"reward": next(rewards)}, ""))
+
+    def evaluate(model, tokenizer, poems, config):
+        assert poems is held_out
+        return {"reward": next(rewards)}, ""
+
+    monkeypatch.setattr(v19, "evaluate", evaluate)
     monkeypatch.setattr(v19, "estimate_loss", lambda *_: [0.0, next(losses)])
     fars = iter([9.0, 0.5])
     monkeypatch.setattr(v19, "policy_loss", lambda *args: (loss_of(*args)[0], next(fars)))
     best = {**settings, "leash": 1.0, "max_iters": 2, "eval_interval": 1}
-    run(v19, **best, checkpoint_path="best.pt")  # scores of 1, 3 - 9 and 2 - 0.5
+    run(v19, **best, checkpoint_path="best.pt")  # less the leash: 1, 3 - 9, 2 - 0.5
     assert torch.load("best.pt", weights_only=True)["val_loss"] == 3.1
 
 

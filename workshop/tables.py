@@ -63,14 +63,17 @@ def cell(records, words, name, what, digits=None, low_to_high=False):
     return records.text(name, what, digits, low_to_high)
 
 
+RANGED = ("loss", "given", "rhymed")  # what is shown with its range over the seeds everywhere
+
+
 def compared(records, words, names, whats, label="", precise=True):
     """Return a table of runs, {what stands in the first column: name}, of those with a record.
 
-    Precise are three digits, and the range over the seeds of everything, not of the loss alone.
+    Precise are three digits, and the range over the seeds of everything.
     """
     rows = []
     for first, name in names.items():
-        how = {what: (3, True) if precise else (None, what == "loss") for what in whats}
+        how = {what: (3, True) if precise else (None, what in RANGED) for what in whats}
         cells = [cell(records, words, name, what, *how[what]) for what in whats]
         rows += [[words.get(first, first), *cells]] if records.find(name) else []
     return table([words.get(label, ""), *(words[what] for what in whats)], rows)
