@@ -10,7 +10,7 @@ takes a GPU, or many hours on a CPU.
 Run:    python babygpt_v11_hyper_params.py
 Laptop: add --block_size 64 --n_embed 128 --n_head 4 --n_layer 4 --batch_size 32 --max_iters 1000
             --learning_rate 6e-3 --dropout 0
-Expect: val loss 4.35 (4.33 to 4.38) after 1000 steps, seeds 1337 to 1339 (laptop)
+Expect: val loss 4.34 (4.33 to 4.34) after 1000 steps, seeds 1337 to 1339 (laptop)
 Next:   git diff --no-index babygpt_v11_hyper_params.py babygpt_v12_wandb.py
 """
 

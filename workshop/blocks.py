@@ -77,9 +77,9 @@ def rhymes_of(poem):
     return signs
 
 
-def rhyming_poems(records, words, step=None, name="", number=0):
-    """Return the first poems of a run, unpicked, with the length of each line, and its rhyme."""
-    poems = records.of(name)[0]["form"]["poems"][:number]
+def rhyming_poems(records, words, step=None, name="", number=0, first=0):
+    """Return some poems of a run, one after the other, with each line's length, and its rhyme."""
+    poems = records.of(name)[0]["form"]["poems"][first : first + number]
     return "\n\n".join(with_marks(poem, rhymes_of(poem).__getitem__) for poem in poems)
 
 
@@ -258,7 +258,7 @@ BLOCKS = {  # name: function of the records, the words and the step whose page i
     "learned": comparison(LEARNED, f"{EARNED} verbatim judged", precise=False),
     "cheats": comparison(CHEATS, f"{EARNED} judged", precise=False),
     "learned poems": partial(learned_poems, name="rhyme"),
-    "repeats poems": partial(rhyming_poems, name="repeats", number=2),
+    "repeats poems": partial(rhyming_poems, name="repeats", number=2, first=3),
     "readings poems": partial(rhyming_poems, name="readings", number=3),
     "titles poems": partial(rhyming_poems, name="titles", number=3),
     "sorrow poems": partial(rhyming_poems, name="sorrow", number=2),
