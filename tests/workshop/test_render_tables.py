@@ -81,6 +81,6 @@ def test_of_each_context_the_best_rate_is_taken():
     rows = rows_of("context", records)
     at = {name: i for i, name in enumerate(rows["context window"])}
     assert rows["16"][at["best rate"]] == "1e-2" and rows["64"][at["best rate"]] == "3e-3"
-    assert rows["16"][at["val loss at 1e-2"]] == "4.100" and rows["8"][at["best rate"]] == "6e-3"
+    assert rows["16"][at["at 1e-2"]] == "4.100" and rows["8"][at["best rate"]] == "6e-3"
     assert rows["16"][at["loss on held-out poems"]] == "4.321"
     assert list(rows)[1:] == ["8", "16", "64"]
