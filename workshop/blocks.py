@@ -255,7 +255,7 @@ BLOCKS = {  # name: function of the records, the words and the step whose page i
     "top k": comparison({**TOPS, "real": "real"}, SAMPLED, "top k", precise=False),
     "nucleus": comparison(NUCLEUS, SAMPLED, precise=False),
     "sampled poems": sampled_poems,
-    "learned": comparison(LEARNED, f"{EARNED} verbatim judged", precise=False),
+    "learned": comparison(LEARNED, f"{EARNED} judged", precise=False),
     "cheats": comparison(CHEATS, f"{EARNED} judged", precise=False),
     "learned poems": partial(learned_poems, name="rhyme"),
     "repeats poems": partial(rhyming_poems, name="repeats", number=2, first=3),
