@@ -698,12 +698,10 @@ def test_a_poem_learns_to_rhyme_and_a_run_that_cheated_is_a_click_away(
         assert rows.all_inner_texts()[1:] == ["去年天气旧亭台。✓韵✓", "夕阳西下几时回。✓韵✓"]
         said = text(page, "#reward [role=status]")
         assert all(part in said for part in ("50", "1.11", "0.15", "0.95", "3.74", "3"))
-        shares, losses = drawn(page, "reward")
+        shares, rewards, losses = drawn(page, "reward")
         run = found["runs"][0]["curves"]
-        assert [shares, *losses] == [
-            [run[n] for n in ("reward", "rhyme", "distinct")],
-            run["val_loss"],
-        ]
+        assert shares == [run[n] for n in ("whole", "rhyme", "distinct")]
+        assert [*rewards, *losses] == [run["reward"], run["val_loss"]]
         page.locator("#reward fieldset").get_by_label("cheats").check(force=True)
         assert rows.all_inner_texts()[1] == "一曲新词酒一台。✓韵✓"
         assert "1.90" in text(page, "#reward [role=status]")
@@ -718,7 +716,7 @@ def test_every_chart_is_drawn_and_every_control_moves_by_keyboard(page):
     pick(page, "depth", 0, "both")
     pick(page, "depth", 1, "after 1,600 steps")
     drawn = page.evaluate(colours)
-    assert len(drawn) == 6 + 2 * ("reward" in numbers()) and min(drawn) > 20
+    assert len(drawn) == 6 + 3 * ("reward" in numbers()) and min(drawn) > 20
     written = set(page.evaluate("[...written]"))
     assert {"train", "val", "v6", "v9", "3e-3", "4.7", "10⁻⁴"} <= written
     rates = numbers()["rates"]  # what is beyond the upper edge is named there

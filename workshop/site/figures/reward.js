@@ -16,17 +16,18 @@ figures.reward = function (node, { words, runs }) {
     run = chosen;
     const { steps, curves } = run, names = Object.keys(curves);
     const all = (name) => runs.flatMap((other) => other.curves[name]);
-    const values = ["reward", "rhyme", "distinct"], low = Math.min(0, ...values.flatMap(all));
-    const high = Math.max(1, ...values.flatMap(all)) + 0.05, losses = all("val_loss");
     const x = { values: steps, range: [0, Math.max(...runs.flatMap((other) => other.steps))], label: words.step };
     run.charts = [
-      kit.chart(words.title, { x, y: { range: [low, high], label: words.values }, room: 70, height: 220, lines: [
-        { name: words.reward, colour: "accent", values: curves.reward },
+      kit.chart(words.title, { x, y: { range: [0, 1.05], label: words.values }, room: 70, height: 190, lines: [
+        { name: words.whole, colour: "accent", values: curves.whole },
         { name: words.rhyme, colour: "good", dash: [2, 3], values: curves.rhyme },
         { name: words.distinct, colour: "ink", dash: [6, 4], values: curves.distinct },
       ] }),
-      kit.chart(words.val_loss, { x, y: { range: [Math.min(...losses) - 0.1, Math.max(...losses) + 0.1], label: words.val_loss },
-        room: 70, height: 160, lines: [{ colour: "ink", values: curves.val_loss }] }),
+      ...["reward", "val_loss"].map((name) => {
+        const room = name === "reward" ? 1 : 0.1, range = [Math.min(...all(name)) - room, Math.max(...all(name)) + room];
+        return kit.chart(words[name], { x, y: { range, label: words[name] }, room: 70, height: 150,
+          lines: [{ colour: "ink", values: curves[name] }] });
+      }),
     ];
     charts.replaceChildren(kit.make("div", {}, ...run.charts.map((chart) => chart.node)));
     numbers.replaceChildren(kit.numbers(words.numbers, [words.step, ...names.map((name) => usual(name, name))],
