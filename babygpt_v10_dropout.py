@@ -2,8 +2,8 @@
 
 Same as v9, plus dropout: on the attention weights, after the projection, after the feed-forward.
 
-Why: to zero values at random keeps a network from relying on any one of them, which holds off
-overfitting (Srivastava et al., 2014). Nothing overfits in a run this short: it costs a little.
+Why: to zero values at random keeps a network from relying on any one of them, so that it learns
+less by heart (Srivastava et al., 2014). Nothing overfits in a run this short: it costs a little.
 
 Run:    python babygpt_v10_dropout.py
 Expect: val loss 4.70 (4.69 to 4.70) after 1600 steps, seeds 1337 to 1339

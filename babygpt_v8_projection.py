@@ -2,8 +2,8 @@
 
 Same as v7, plus a linear layer, `proj`, after the concatenated heads.
 
-Why: concatenated, each head writes to its own quarter of the vector and to no other. The projection
-mixes them, so that every head can add to every part of the sum that v7 introduced.
+Why: concatenated, each head writes to its own quarter of the vector and to no other. Through the
+projection every head can add to every part of the sum that v7 introduced.
 
 Run:    python babygpt_v8_projection.py
 Expect: val loss 4.68 (4.67 to 4.69) after 1600 steps, seeds 1337 to 1339
