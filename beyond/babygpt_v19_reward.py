@@ -223,7 +223,7 @@ def policy_loss(model, start, tokenizer, poems, lines, x, dice, config):
     earned = torch.tensor(earned, dtype=torch.float, device=ids.device)  # (N, G)
     spread = earned.std(dim=-1, correction=0, keepdim=True)  # (N, 1)
     advantage = (earned - earned.mean(dim=-1, keepdim=True)) / (spread + 0.05)
-    gain = (advantage * now.logits.gather(-1, drawn)).mean(dim=-1)  # (N,)
+    gain = (advantage * now.logits.gather(-1, drawn)).mean(dim=-1)  # (N,), log p of those drawn
     due = torch.tensor([due for *_, due in places], device=ids.device)  # (N,)
     weight = torch.where(due, 1 / due.sum(), 1 / (~due).sum())  # (N,), of either sort 1 in all
     held = torch.where(due, 0.2, 1.0)  # (N,), less at the rhymes: they are to change
@@ -457,7 +457,7 @@ def train(model, data, config, tokenizer, poems):
     # says how far: small steps first, large ones at the peak, ever finer ones towards the end
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
     last = config.max_iters  # the step before which training ends; Ctrl-C brings it forward
-    schedule = OneCycleLR(
+    schedule = OneCycleLR(  # rises fast
         optimizer, config.learning_rate, last + 1, pct_start=0.06, cycle_momentum=False
     )
     for step in tqdm(range(last + 1), "Ctrl-C stops", leave=False, disable=None):  # terminals only
