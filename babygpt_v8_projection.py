@@ -103,7 +103,7 @@ class Head(nn.Module):
         key = self.key(x)  # (B, T, head_size), what each position offers
         query = self.query(x)  # (B, T, head_size), what each position looks for
         value = self.value(x)  # (B, T, head_size), what each position passes on
-        # Unscaled, scores spread with the root of head_size, and softmax takes hardly more than one
+        # Unscaled, scores spread with the root of head_size; the wider, the more weight one gets
         scores = query @ key.transpose(-2, -1) * key.shape[-1] ** -0.5  # (B, T, T)
         # The future is masked: its weight becomes exp(-inf) = 0
         scores = scores.masked_fill(self.tril[:T, :T] == 0, float("-inf"))  # (B, T, T)
@@ -121,7 +121,7 @@ class MultiHeadAttention(nn.Module):
         self.proj = nn.Linear(config.n_embed, config.n_embed)
 
     def forward(self, x):
-        """Return (B, T, C) for x (B, T, C), a part of it from each head."""
+        """Return (B, T, C) for x (B, T, C), made of the heads' outputs."""
         x = torch.cat([head(x) for head in self.heads], dim=-1)  # (B, T, n_head * head_size)
         return self.proj(x)  # (B, T, C)
 

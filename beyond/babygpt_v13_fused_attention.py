@@ -109,7 +109,7 @@ class MultiHeadAttention(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x):
-        """Return (B, T, C) for x (B, T, C), a part of it from each head."""
+        """Return (B, T, C) for x (B, T, C), made of the heads' outputs."""
         B, T, C = x.shape
         qkv = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head)  # cuts up the 3 * C numbers
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # 3 in front: each (B, n_head, T, head_size)

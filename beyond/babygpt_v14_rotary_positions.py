@@ -99,7 +99,7 @@ def get_batch(ids, starts, config):
 def rotate(x):
     """Turn the vectors x (..., T, head_size), each by angles that grow with its position."""
     # Number i of the first half and number i of the second: a point (a, b) in plane i. From one
-    # position to the next, plane 0 turns by 1 radian (57 degrees), the last almost 1000 times less
+    # position to the next, plane 0 turns by 1 radian (57 degrees), the last hundreds of times less
     T, half = x.shape[-2], x.shape[-1] // 2
     speeds = 1000 ** -(torch.arange(half, device=x.device) / half)  # (half,)
     angles = torch.arange(T, device=x.device)[:, None] * speeds  # (T, 1) * (half,): (T, half)
@@ -119,7 +119,7 @@ class MultiHeadAttention(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x):
-        """Return (B, T, C) for x (B, T, C), a part of it from each head."""
+        """Return (B, T, C) for x (B, T, C), made of the heads' outputs."""
         B, T, C = x.shape
         qkv = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head)  # cuts up the 3 * C numbers
         qkv = qkv.permute(2, 0, 3, 1, 4)  # 3 in front: each (B, n_head, T, head_size)

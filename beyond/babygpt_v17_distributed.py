@@ -103,7 +103,7 @@ def get_batch(ids, starts, config):
 def rotate(x, start):
     """Turn the vectors x (..., T, head_size) by their positions, start to start + T - 1."""
     # Number i of the first half and number i of the second: a point (a, b) in plane i. From one
-    # position to the next, plane 0 turns by 1 radian (57 degrees), the last almost 1000 times less
+    # position to the next, plane 0 turns by 1 radian (57 degrees), the last hundreds of times less
     T, half = x.shape[-2], x.shape[-1] // 2
     speeds = 1000 ** -(torch.arange(half, device=x.device) / half)  # (half,)
     angles = torch.arange(start, start + T, device=x.device)[:, None] * speeds  # (T, half)
@@ -137,7 +137,7 @@ class MultiHeadAttention(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x, cache=None):
-        """Return (B, T, C) for x (B, T, C), a part of it from each head; x goes on from a Cache."""
+        """Return (B, T, C) for x (B, T, C), made of the heads' outputs; x goes on from a Cache."""
         B, T, C = x.shape
         qkv = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head)  # cuts up the 3 * C numbers
         qkv = qkv.permute(2, 0, 3, 1, 4)  # 3 in front: each (B, n_head, T, head_size)
@@ -302,7 +302,7 @@ def train(model, data, config, tokenizer, rank=0, world_size=1):
     if world_size > 1:
         fast = DistributedDataParallel(fast)  # averages the gradients, in backward()
     # Within autocast, products are computed in bfloat16, the loss in float32. Parameters stay
-    # float32: a bfloat16 knows a number to one part in 256, and most steps change it by less
+    # float32: a bfloat16 knows a number to one part in 256, and small steps change it by less
     autocast = torch.autocast(config.device, torch.bfloat16, enabled=config.dtype == "bfloat16")
     for step in tqdm(range(last + 1), "Ctrl-C stops", leave=False, disable=rank > 0 or None):
         try:

@@ -4,8 +4,8 @@ Same as v18, except that it learns from a reward, and starts with a model that h
 text. At a place of a poem it draws a group of characters; a function says what each of them would
 earn; those above the mean of their group become likelier. A leash holds the model to the start.
 
-Why: text shows what is likely, not what is wanted. What a program can check needs no text: here
-the lengths of the lines, and that those rhyme which rhyme in real poems.
+Why: text shows what is likely, not what is wanted. What a program can check need not be shown:
+here the lengths of the lines, and that those rhyme which rhyme in real poems.
 
 Run:    python beyond/babygpt_v19_reward.py
 Sample: add --sample data/babygpt_rhyme.pt --prompts "浣溪沙 苏轼"
@@ -115,18 +115,18 @@ class Form:
         return a != b and not self.groups.get(a, set()).isdisjoint(self.groups.get(b, ()))
 
     def clear(self, char):
-        """Return whether a character has no choice of groups: at most one of either tone."""
+        """Return whether a character has groups and no choice of them: one of a tone at most."""
         found = self.groups.get(char, ())
         return len(found) == len({level for _, level in found}) > 0
 
     def due(self, before, after=""):
         """Return what a character between these is to rhyme with, the ends of other lines."""
-        *done, line = re.split(f"[{Form.ENDS}]+", before)
+        *done, line = re.split(f"[{Form.ENDS}]+", before)  # the whole lines, and the one begun
         if self.lengths[len(done) : len(done) + 1] != (len(line) + 1,):
             return []  # it is not the last one of a line
         lines = [*done, line, *filter(None, re.split(f"[{Form.ENDS}]+", after))]
         pairs = [pair for pair in self.pairs if len(done) in pair and max(pair) < len(lines)]
-        ends = [lines[i + j - len(done)][-1:] for i, j in pairs]  # of the other one of the pair
+        ends = [lines[i + j - len(done)][-1:] for i, j in pairs]  # i + j less this one: the other
         return [end for end in ends if self.clear(end)]
 
 
@@ -159,7 +159,7 @@ def reward(form, before, char, after=""):
     length = form.lengths[len(done)] if len(done) < len(form.lengths) else 0
     if before[-1:] in {*"。？！"}:  # a new row follows, whatever the poem
         return 0
-    if char in Form.ENDS or len(line) >= length:  # it should be both, or none
+    if char in Form.ENDS or len(line) >= length:  # it should be both, or neither
         return 0 if char in Form.ENDS and len(line) == length else -1
     if char in before:  # repeated
         return -0.1
@@ -201,7 +201,7 @@ def next_at(model, ids, places):
     x = model.token_embedding_table(ids)  # (B, T, C)
     for block in model.blocks:
         x = block(x)
-    x = model.ln_final(x[rows, columns])  # (N, C): lm_head, the largest part, for these alone
+    x = model.ln_final(x[rows, columns])  # (N, C): lm_head, the largest product, for these alone
     return Categorical(logits=model.lm_head(x))  # whose logits are log(p): (N, vocab_size)
 
 
@@ -211,7 +211,7 @@ def policy_loss(model, start, tokenizer, poems, lines, x, dice, config):
     places = []  # where something must rhyme, and a tenth of the others
     for i, (form, title, body) in enumerate(written):
         for t in range(len(body)):
-            after = body[t + 1 :] if lines is not None else ""  # which borrowed ends do not fit
+            after = body[t + 1 :] if lines is not None else ""  # of borrowed ends none is known
             due = form.due(body[:t], after) != []
             if due or dice.random() < 0.1:  # the model says at t - 1 what comes at t
                 places.append((i, len(title) + t - 1, form, body[:t], after, due))
@@ -260,7 +260,7 @@ def get_batch(ids, starts, config):
 def rotate(x, start):
     """Turn the vectors x (..., T, head_size) by their positions, start to start + T - 1."""
     # Number i of the first half and number i of the second: a point (a, b) in plane i. From one
-    # position to the next, plane 0 turns by 1 radian (57 degrees), the last almost 1000 times less
+    # position to the next, plane 0 turns by 1 radian (57 degrees), the last hundreds of times less
     T, half = x.shape[-2], x.shape[-1] // 2
     speeds = 1000 ** -(torch.arange(half, device=x.device) / half)  # (half,)
     angles = torch.arange(start, start + T, device=x.device)[:, None] * speeds  # (T, half)
@@ -294,7 +294,7 @@ class MultiHeadAttention(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x, cache=None):
-        """Return (B, T, C) for x (B, T, C), a part of it from each head; x goes on from a Cache."""
+        """Return (B, T, C) for x (B, T, C), made of the heads' outputs; x goes on from a Cache."""
         B, T, C = x.shape
         qkv = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head)  # cuts up the 3 * C numbers
         qkv = qkv.permute(2, 0, 3, 1, 4)  # 3 in front: each (B, n_head, T, head_size)
