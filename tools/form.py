@@ -21,8 +21,9 @@ verbatim      part of these poems' runs of 8 characters that the training text h
 pairs         part of their pairs of neighbouring characters that the training text has 20 times
 
 Beside it stand real poems, held out like those for the line ends; chance: the lines of real poems
-in random order; and two rules for line ends that need no model: from the 4th character of a line
-on, always yes (4 is best), and the most frequent form of the tune.
+in random order; placed: each in its own place, of another poem, so that tones fit; and two rules
+for line ends that need no model: from the 4th character of a line on, always yes (4 is best), and
+the most frequent form of the tune.
 """
 
 import json
@@ -112,21 +113,21 @@ def judge(script, model, tokenizer, config, n):
 def lines_of(report, show):
     """Return the report as lines of text, with some of the poems."""
     n, whole, beside = report["poems_to_each"], report["whole"], report["beside"]
-    real, chance, rule, forms = (beside[name] for name in ("real", "chance", "rule", "forms"))
+    real, chance, placed = beside["real"], beside["chance"], beside["placed"]
     lines = [f"perplexity   {report['perplexity']}"]
     lines += [f"line ends    {report['line_ends']:.3f}, on {report['held_out_poems']} poems"]
-    lines += ["  always from character {characters} on: {line_ends:.3f}".format(**rule)]
-    lines += ["  most frequent form of the tune: {line_ends:.3f}".format(**forms)]
+    lines += ["  always from character {characters} on: {line_ends:.3f}".format(**beside["rule"])]
+    lines += ["  most frequent form of the tune: {line_ends:.3f}".format(**beside["forms"])]
     for row in report["contexts"]:
         lines += ["  context {context}: loss {loss:.3f}, line ends {line_ends:.3f}".format(**row)]
     lines += [
         f"whole poems  {sum(whole.values())} of {n * len(whole)}; of real ones {real['whole']}"
     ]
     lines += [f"  {tune}: {kept} of {n}" for tune, kept in whole.items()]
-    lines += [f"{'':12} model   real    chance"]
+    lines += [f"{'':12} model   real    chance  placed"]
     for name in ("rhyme", "rhymed", "given", "distinct", "verbatim", "pairs"):
-        cells = [str(found.get(name, "")) for found in (report, real, chance)]
-        lines += ["{:12} {:8}{:8}{}".format(name, *cells).rstrip()]
+        cells = [str(found.get(name, "")) for found in (report, real, chance, placed)]
+        lines += ["{:12} {:8}{:8}{:8}{}".format(name, *cells).rstrip()]
     for poem in report["poems"][:show]:
         kept = "whole" if poem["whole"] else "not whole"
         lines += ["", f"{poem['tune']} {AUTHOR} ({kept})", poem["body"]]

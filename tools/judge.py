@@ -9,6 +9,7 @@ from poems import (
     fixed_tunes,
     form,
     lines_of,
+    placed,
     rhymed,
     rhyming_pairs,
     shuffled,
@@ -78,16 +79,19 @@ class Judge:
     def beside(self, known, held_out, seed):
         """Return what stands beside a model's numbers; known and held-out poems: of split_poems.
 
-        real: held-out poems. chance: the lines of all real ones in random order within each tune
+        real: held-out poems. chance: the lines of all real ones in random order within each tune;
+        placed: each line stays in its place, so that tones fit
         """
-        dice, lines = random.Random(seed), []
+        dice, lines, fitting = random.Random(seed), [], []
         real = [(t, body, self.whole(t, body)) for t, _, body in held_out if t in self.tunes]
         for tune in self.tunes:
             lines += [(tune, body, True) for body in shuffled(self.bodies[tune], dice)]
+            fitting += [(tune, body, True) for body in placed(self.bodies[tune], dice)]
         whole = share(sum(whole for *_, whole in real), len(real))
         return {
             "real": {"poems": len(real), "whole": whole, **self.report(real)},
             "chance": {"poems": len(lines), **self.rhyme(lines)},
+            "placed": {"poems": len(fitting), **self.rhyme(fitting)},
             **rules(known, held_out[:HELD_OUT]),
         }
 

@@ -106,3 +106,11 @@ def shuffled(bodies, dice):
     dice.shuffle(lines)
     left = iter(lines)
     return ["，".join(itertools.islice(left, len(form(body)))) for body in bodies]
+
+
+def placed(bodies, dice):
+    """Return poems of their most frequent form, each line from its own place in one of these."""
+    usual, _ = usual_form(bodies)
+    places = list(zip(*(lines_of(body) for body in bodies if form(body) == usual), strict=True))
+    mixed = [dice.sample(lines, len(lines)) for lines in places]
+    return ["，".join(lines) for lines in zip(*mixed, strict=True)]

@@ -39,6 +39,13 @@ def poems(records, words, step=None):
     return "\n\n".join(parts)
 
 
+def writes(records, words, step):
+    """Return the first lines that a version writes after 春江; neighbours draw by other seeds."""
+    record = records.of(step.name)[step.version % 3]
+    lines = record["samples"][0].split("\n")[:4]
+    return words["writes"].format(step.name, record["seed"]) + "\n\n" + block("\n".join(lines))
+
+
 def with_marks(poem, mark):
     """Return a poem, after each row the lengths of its lines; mark(i) is what follows a length."""
     lines, i = [], 0
@@ -77,10 +84,10 @@ def rhymes_of(poem):
     return signs
 
 
-def rhyming_poems(records, words, step=None, name="", number=0, first=0):
+def rhyming_poems(records, words, step=None, name="", shown=range(3)):
     """Return some poems of a run, one after the other, with each line's length, and its rhyme."""
-    poems = records.of(name)[0]["form"]["poems"][first : first + number]
-    return "\n\n".join(with_marks(poem, rhymes_of(poem).__getitem__) for poem in poems)
+    poems = records.of(name)[0]["form"]["poems"]
+    return "\n\n".join(with_marks(poems[i], rhymes_of(poems[i]).__getitem__) for i in shown)
 
 
 def first_right_poem(record):
@@ -189,18 +196,19 @@ NUCLEUS |= {"temperature 0.8": "temperature_0.8", "temperature 0.9": "temperatur
 WAYS = {"temperature 0": "likeliest", "temperature 0.8": "temperature_0.8"}
 WAYS |= {"temperature 1": "temperature_1.0", "temperature 1.2": "temperature_1.2"}
 SAMPLED = "whole pairs distinct verbatim rhyme"
+CHANCE = {"chance": "chance", "placed": "placed"}
 LEARNED = {"evening": "temperature_1.0", "v19": "rhyme", "own_ends": "own_ends"}
-LEARNED |= {"real": "real", "chance": "chance"}
+LEARNED |= {"real": "real", **CHANCE}
 CHEATS = {"evening": "temperature_1.0", "repeats": "repeats", "readings": "readings"}
-CHEATS |= {"titles": "titles", "short": "short", "sorrow": "sorrow"}
+CHEATS |= {"titles": "titles", "short": "short"}
 EARNED = "whole rhyme given groups rhymed distinct"
 VERSES = "ends whole rhyme rhymed distinct pairs verbatim"
 VARIANTS = {"v15, on a GPU": "evening_gpu", "tied": "evening_tied", "decay": "evening_decay"}
 VARIANTS |= {"dropout 0.2": "evening_dropout_0.2"}
-BESIDE = ("rule", "forms", "real", "chance")  # what stands beside what models know of form
+BESIDE = ("rule", "forms", "real", *CHANCE)  # what stands beside what models know of form
 SCALE = {"v12, on a GPU": "scale.v12", "v16, on a GPU": "scale.v16"}
 GUESSED = {"v10": "v10", "laptop": "laptop", "rotary": "rotary", "evening": "temperature_1.0"}
-GUESSED |= {**SCALE, "real": "real", "chance": "chance"}
+GUESSED |= {**SCALE, "real": "real", **CHANCE}
 
 
 def comparison(names, whats, label="", **more):
@@ -213,6 +221,7 @@ def comparison(names, whats, label="", **more):
 BLOCKS = {  # name: function of the records, the words and the step whose page it is
     "a run": a_run,
     "poems": poems,
+    "writes": writes,
     "hour poems": partial(first_poems, name="hour", number=3),
     "rhyme poem": rhyme_poem,
     "rhyme command": partial(command, name="rhyme"),
@@ -250,7 +259,7 @@ BLOCKS = {  # name: function of the records, the words and the step whose page i
     "context": experiments.context_table,
     "context seen": experiments.seen_table,
     "temperatures": comparison(
-        {**TEMPERATURES, "real": "real", "chance": "chance"}, SAMPLED, "temperature", precise=False
+        {**TEMPERATURES, "real": "real", **CHANCE}, SAMPLED, "temperature", precise=False
     ),
     "top k": comparison({**TOPS, "real": "real"}, SAMPLED, "top k", precise=False),
     "nucleus": comparison(NUCLEUS, SAMPLED, precise=False),
@@ -258,10 +267,10 @@ BLOCKS = {  # name: function of the records, the words and the step whose page i
     "learned": comparison(LEARNED, f"{EARNED} judged", precise=False),
     "cheats": comparison(CHEATS, f"{EARNED} judged", precise=False),
     "learned poems": partial(learned_poems, name="rhyme"),
-    "repeats poems": partial(rhyming_poems, name="repeats", number=2, first=3),
-    "readings poems": partial(rhyming_poems, name="readings", number=3),
-    "titles poems": partial(rhyming_poems, name="titles", number=3),
-    "sorrow poems": partial(rhyming_poems, name="sorrow", number=2),
-    "rhyme poems": partial(rhyming_poems, name="rhyme", number=10),
+    "repeats poems": partial(rhyming_poems, name="repeats", shown=(3, 4)),
+    "readings poems": partial(rhyming_poems, name="readings", shown=(2, 6, 12)),
+    "titles poems": partial(rhyming_poems, name="titles"),
+    "sorrow poems": partial(rhyming_poems, name="sorrow", shown=range(2)),
+    "rhyme poems": partial(rhyming_poems, name="rhyme", shown=range(10)),
     "scale": comparison(SCALE, "loss train ends whole"),
 }

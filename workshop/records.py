@@ -48,7 +48,8 @@ OWN = {  # a version's own run, or that of the version that computes the same
     for name, run in RUNS.items()
     for version in run.stands_for
 }
-OWN |= {name: [("beside", name)] for name in ("real", "chance", "rule", "forms")}  # of form.py
+BESIDE = ("real", "chance", "placed", "rule", "forms")  # what tools/form.py puts beside a model
+OWN |= {name: [("beside", name)] for name in BESIDE}
 
 
 def read_lines(file):

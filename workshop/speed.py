@@ -55,6 +55,7 @@ def train(step, flags):
             times.append(time.perf_counter())
         return get_batch(*args)
 
+    torch.set_float32_matmul_precision("highest")  # which v16 changes for the whole process
     flags = [*flags, *BRIEF, "--max_iters", str(STEPS_OF_A_ROUND + 3)]
     with patch.object(script, "get_batch", noted), contextlib.redirect_stdout(io.StringIO()):
         xray.train(script, flags)  # which leaves nothing
