@@ -103,7 +103,7 @@ class Head(nn.Module):
         key = self.key(x)  # (B, T, head_size), what each position offers
         query = self.query(x)  # (B, T, head_size), what each position looks for
         value = self.value(x)  # (B, T, head_size), what each position passes on
-        # Unscaled, scores spread with the root of head_size; the wider, the more weight one gets
+        # Unscaled, scores spread with the root of head_size: softmax then favours few positions
         scores = query @ key.transpose(-2, -1) * key.shape[-1] ** -0.5  # (B, T, T)
         # The future is masked: its weight becomes exp(-inf) = 0
         scores = scores.masked_fill(self.tril[:T, :T] == 0, float("-inf"))  # (B, T, T)

@@ -211,7 +211,7 @@ def policy_loss(model, start, tokenizer, poems, lines, x, dice, config):
     places = []  # where something must rhyme, and a tenth of the others
     for i, (form, title, body) in enumerate(written):
         for t in range(len(body)):
-            after = body[t + 1 :] if lines is not None else ""  # of borrowed ends none is known
+            after = body[t + 1 :] if lines is not None else ""  # later borrowed ends are unknown
             due = form.due(body[:t], after) != []
             if due or dice.random() < 0.1:  # the model says at t - 1 what comes at t
                 places.append((i, len(title) + t - 1, form, body[:t], after, due))

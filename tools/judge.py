@@ -82,11 +82,12 @@ class Judge:
         real: held-out poems. chance: the lines of all real ones in random order within each tune;
         placed: each line stays in its place, so that tones fit
         """
-        dice, lines, fitting = random.Random(seed), [], []
+        dice = random.Random(seed)
         real = [(t, body, self.whole(t, body)) for t, _, body in held_out if t in self.tunes]
-        for tune in self.tunes:
-            lines += [(tune, body, True) for body in shuffled(self.bodies[tune], dice)]
-            fitting += [(tune, body, True) for body in placed(self.bodies[tune], dice)]
+        lines, fitting = (
+            [(tune, body, True) for tune in self.tunes for body in mixed(self.bodies[tune], dice)]
+            for mixed in (shuffled, placed)
+        )
         whole = share(sum(whole for *_, whole in real), len(real))
         return {
             "real": {"poems": len(real), "whole": whole, **self.report(real)},
