@@ -2,7 +2,7 @@
 
 Same as v8, plus a LayerNorm before each part of a block (`ln1`, `ln2`) and before `lm_head`.
 
-Why: whatever the sum has become, each layer now reads normalized vectors (Ba et al., "Layer
+Why: whatever the sum has become, each part now reads normalized vectors (Ba et al., "Layer
 Normalization", 2016), and training bears higher rates. It stands before the layer, not on the sum
 as in the Transformer of 2017: so the direct path of v7 stays free.
 
