@@ -46,7 +46,7 @@ def test_real_poems_chance_and_rules_stand_beside_what_versions_know_of_form():
     real, chance = rows["real poems, held out"], rows["real lines, shuffled"]
     assert (real[at["rhyme"]], real[at["whole poems"]]) == ("0.91", "98%")
     assert chance[at["rhyme"]] == "0.08" and chance[at["whole poems"]] == ""
-    rule = rows["rule: yes from the 4th character on"]
+    rule = rows["rule: yes after 4 characters"]
     assert rule[at["line ends"]] == "0.55" and rows["v9"][at["rhyme"]] == ""
     assert "rhyme" not in rows_of("form", measured())["head"]
 

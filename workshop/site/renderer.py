@@ -44,7 +44,7 @@ class Renderer(RendererHTML):
 
     def fence(self, tokens, i, options, env):  # the commands of a task begin with its file
         picture = PICTURES / f"{env['file'].stem}.svg"
-        if tokens[i].info == "text" and picture.exists():  # which is drawn there with characters
+        if "-->" in tokens[i].content and picture.exists():  # which is drawn there with characters
             return f"<figure>{picture.read_text(encoding='utf-8')}</figure>"
         start = str(env["start"]) if env.get("section") == "practice" else ""
         return start + super().fence(tokens, i, options, env)
