@@ -211,15 +211,16 @@ def test_behaviour_is_the_same_however_it_is_written():
 
 def test_a_right_version_passes_and_is_remembered_until_it_changes(capsys, monkeypatch):
     monkeypatch.setattr(say, "language", "en", raising=False)
-    task = read_task("v7")
-    text = task["reference"].replace("x = x + self.sa(x)\n", "x += self.sa(x)\n")
+    task = read_task("v2")
+    text = task["reference"].replace("logits = self.lm_head(", "logits = (self.lm_head)(")
+    assert text != task["reference"]
     passed, said = checked(capsys, task, task["reference"])
     assert passed and "✗" not in said and said.count("✓") == 1 + len(task["properties"])
     practice.list_tasks()
-    assert "✓ v7" in capsys.readouterr().out
+    assert "✓ v2" in capsys.readouterr().out
     task["file"].write_text(text + "\n", encoding="utf-8")
     practice.list_tasks()
-    assert "○ v7" in capsys.readouterr().out
+    assert "○ v2" in capsys.readouterr().out
 
 
 def test_what_fails_is_said_with_the_wrong_turn_and_the_page(capsys, monkeypatch):
