@@ -141,17 +141,15 @@ def test_real_poems_rhyme_and_their_lines_in_random_order_do_not(corpus):
 def test_what_stands_beside_is_of_held_out_poems_of_chance_and_of_rules(corpus):
     by, train, val = corpus
     known, held_out = poems.split_poems(f"\n\n{train}"), poems.split_poems(val)
-    found, other = (by.beside(known, held_out, seed) for seed in (1337, 1))
+    found = by.beside(known, held_out, 1337)
     in_tunes = [body for tune, _, body in held_out if tune in by.tunes]
     assert found["real"]["poems"] == len(in_tunes) and 300 < len(in_tunes) < 400
     assert 0.95 < found["real"]["whole"] < 1 and 0.85 < found["real"]["rhyme"] < 0.95
     assert 0.93 < found["real"]["distinct"] < 0.96 and found["real"]["verbatim"] < 0.02
-    assert 0 < found["chance"]["rhyme"] < 0.12 and found["chance"] != other["chance"]
+    assert 0 < found["chance"]["rhyme"] < 0.12
+    assert found["chance"]["rhyme"] < found["placed"]["rhyme"] < 0.2
     assert found["rule"]["characters"] == 4 and 0.5 < found["rule"]["line_ends"] < 0.6
     assert 0.85 < found["forms"]["line_ends"] < 0.92
-    assert found["chance"]["rhyme"] < found["placed"]["rhyme"] < 0.2
-    drawn = {"chance": 0, "placed": 0}  # by the seed
-    assert found | drawn == other | drawn
 
 
 # --- line ends without a model
