@@ -124,7 +124,7 @@ class Form:
         *done, line = re.split(f"[{Form.ENDS}]+", before)  # the whole lines, and the one begun
         if self.lengths[len(done) : len(done) + 1] != (len(line) + 1,):
             return []  # it is not the last one of a line
-        lines = [*done, line, *filter(None, re.split(f"[{Form.ENDS}]+", after))]
+        lines = [*done, line, *re.split(f"[{Form.ENDS}]+", after)[1:-1]]  # and the whole later ones
         pairs = [pair for pair in self.pairs if len(done) in pair and max(pair) < len(lines)]
         ends = [lines[i + j - len(done)][-1:] for i, j in pairs]  # i + j less this one: the other
         return [end for end in ends if self.clear(end)]
@@ -185,7 +185,7 @@ def write(model, tokenizer, poems, lines, n, dice):
     if lines is None:
         begun = [(form, title, borrow(form, body, poems, dice)) for form, title, body in begun]
     ids = torch.tensor([tokenizer.encode(title + given) for _, title, given in begun])
-    left = [sum(f.lengths) + 2 * len(f.lengths) - len(given) for f, _, given in begun]
+    left = [sum(f.lengths) + 2 * len(f.lengths) + 1 - len(given) for f, _, given in begun]
     model.eval()  # no dropout, not in learning either: it would be the gradient of another model
     ids = model.generate(ids.to(model.lm_head.weight.device), max(0, *left))
     written = []
