@@ -26,7 +26,7 @@ NUMBERS = {  # what a record says, how it is shown, and how far apart its seeds 
     "train": (lambda record: last(record, "train"), "{:.2f}", WIDE),
     "first": (lambda record: record["curve"][0]["val_loss"], "{:.2f}", WIDE),
     "best": (lambda record: lowest(record)["val_loss"], "{:.2f}", WIDE),
-    "step": (lambda record: lowest(record)["step"], "{:.0f}", 0),  # of the lowest loss
+    "step": (lambda record: lowest(record)["step"], "{:,.0f}", 0),  # of the lowest loss
     "ppl": (lambda record: math.exp(min(last(record), 700)), "{:.0f}", 100 * WIDE),
     "guess": (lambda record: math.log(record["vocabulary"]), "{:.2f}", WIDE),
     "judged": (lambda record: math.log(record["form"]["perplexity"]), "{:.2f}", WIDE),  # as judged
