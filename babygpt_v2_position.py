@@ -4,7 +4,7 @@ Same as v1, plus a second embedding: each of the `block_size` positions of a win
 its own, which is added to the vector of the character there.
 
 Why: attention (v3) sees no order by itself; this is how it will know 春江水 from 江春水. Alone it
-is of no use, since windows are cut anywhere: a position says nothing about the next character.
+is of little use: windows are cut anywhere, so a position says nothing about the next character.
 
 Run:    python babygpt_v2_position.py
 Expect: val loss 5.06 (5.06 to 5.07) after 1600 steps, seeds 1337 to 1339
@@ -155,7 +155,7 @@ def train(model, data, config):
             optimizer.step()
             schedule.step()
         except KeyboardInterrupt:
-            last = min(last, step + 1)  # evaluate once more, but not after a second Ctrl-C
+            last = min(last, step + 1)  # evaluate once more; a second Ctrl-C asks for no other
 
 
 def sample(model, tokenizer, config):

@@ -229,7 +229,7 @@ def train(model, data, config):
             optimizer.step()
             schedule.step()
         except KeyboardInterrupt:
-            last = min(last, step + 1)  # evaluate once more, but not after a second Ctrl-C
+            last = min(last, step + 1)  # evaluate once more; a second Ctrl-C asks for no other
 
 
 def sample(model, tokenizer, config):
