@@ -1,7 +1,7 @@
 """BabyGPT v3: one head of causal self-attention.
 
 Same as v2, plus `Head`: each position compares what it looks for (`query`) with what every position
-up to it offers (`key`), and takes in most of what the best matches pass on (`value`).
+up to it offers (`key`), and takes in the more of what it passes on (`value`) the better it fits.
 
 Why: up to v2 a character is predicted from one character alone. Attention is the only part of a
 GPT in which positions exchange anything: here the earlier characters begin to count.
