@@ -177,7 +177,8 @@ class Records:
             before = base_of(find_step(name)).name
             if self.wide(name) or self.wide(before):
                 raise KeyError(f"no mean of {name} or of {before}: their seeds are far apart")
-            return f"{self.spread(name)[1] - self.spread(before)[1]:+.3f}".translate(MINUS)
+            old, new = (round(self.spread(name)[1], 3) for name in (before, name))  # as shown
+            return f"{new - old:+.3f}".translate(MINUS)
         if what in ("low", "high"):
             return shown(self.spread(name)[0 if what == "low" else 2], "{:.2f}")
         values, kind = self.values(name, what), NUMBERS[what][1]

@@ -127,7 +127,7 @@ def measured(records, words, step):
         compared(records, {**words, "loss": label}, names, ("loss", "train", "ends", "parameters"))
     ]
     if alike:
-        old, new = map(records.spread, shown)
+        old, new = ([round(loss, 3) for loss in records.spread(name)] for name in shown)  # as shown
         gap = max(new[0] - old[2], old[0] - new[2])
         sentence = words["apart" if gap > 0 else "together"].format(f"{gap:.3f}")
         if not any(map(records.wide, shown)):
