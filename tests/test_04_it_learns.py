@@ -3,7 +3,6 @@ the story of the steps, as the losses tell it, is true of today's code."""
 
 import math
 import re
-from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from conftest import (
     train,
     versions,
 )
-from runs import finish, losses_of, samples_of, start
+from runs import losses_of, samples_of
 from torch.optim.lr_scheduler import OneCycleLR
 
 # --- data
@@ -285,26 +284,27 @@ def test_evaluation_leaves_the_model_as_it_was(gpt, device):
 # --- on the real poems
 
 
-def final_loss(version, folder, *argv):
-    """Run a script at its defaults, but for what argv says; return its last val loss."""
-    process = start(version, ["--device", "cpu", *argv], folder)
-    out, err, status = finish(process, timeout=1800)
-    assert status == 0, err
-    return losses_of(out)[-1][-1]
+@pytest.fixture
+def final_loss(capsys):
+    """Return final_loss(version, *argv): the last val loss at the defaults, but for argv."""
+
+    def final_loss(version, *argv):
+        loaded(version).main(["--device", "cpu", *argv])
+        return losses_of(capsys.readouterr().out)[-1][-1]
+
+    return final_loss
 
 
-def test_the_story_of_v5_to_v7_is_true_of_todays_code(tmp_path):
+def test_the_story_of_v5_to_v7_is_true_of_todays_code(final_loss):
     """Stacking blocks makes learning much harder (v6); with residual connections it is easier than
     before (v7)."""
     short = "--max_iters 220 --batch_size 32 --eval_interval 220 --eval_iters 4 --max_new_tokens 0"
-    with ThreadPoolExecutor(2) as pool:
-        losses = pool.map(lambda version: final_loss(version, tmp_path, *short.split()), (7, 6, 5))
-    v7, v6, v5 = losses
+    v5, v6, v7 = (final_loss(version, *short.split()) for version in (5, 6, 7))
     assert v5 + 0.1 < v6 < 6.3 and v7 < v5 - 0.1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("version", [1, 7, 9])
-def test_a_default_run_reaches_the_loss_that_the_script_promises(version, tmp_path):
+def test_a_default_run_reaches_the_loss_that_the_script_promises(version, final_loss):
     expected = re.search(r"^Expect: val loss ([\d.]+)", loaded(version).__doc__, re.M)[1]
-    assert final_loss(version, tmp_path) == pytest.approx(float(expected), abs=0.05)
+    assert final_loss(version) == pytest.approx(float(expected), abs=0.05)
