@@ -298,9 +298,9 @@ def final_loss(capsys):
 def test_the_story_of_v5_to_v7_is_true_of_todays_code(final_loss):
     """Stacking blocks makes learning much harder (v6); with residual connections it is easier than
     before (v7)."""
-    short = "--max_iters 220 --batch_size 32 --eval_interval 220 --eval_iters 4 --max_new_tokens 0"
+    short = "--max_iters 100 --batch_size 32 --eval_interval 100 --eval_iters 4 --max_new_tokens 0"
     v5, v6, v7 = (final_loss(version, *short.split()) for version in (5, 6, 7))
-    assert v5 + 0.1 < v6 < 6.3 and v7 < v5 - 0.1
+    assert v5 + 0.1 < v6 < 6.5 and v7 < v5 - 0.05
 
 
 @pytest.mark.slow
