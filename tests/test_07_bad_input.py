@@ -316,7 +316,6 @@ def test_an_unknown_mode_in_the_environment_is_refused(gpt, refused, fresh, monk
 @pytest.mark.parametrize(
     "gpt, argv, names",
     [
-        (1, ["--data_path", "missing.txt"], ["data_path", "missing.txt"]),
         (12, ["--data_path", "missing.txt"], ["data_path", "missing.txt"]),
         (12, ["--wandb_mode", "online"], ["wandb_mode online", "login"]),
     ],
