@@ -8,6 +8,8 @@ from dataclasses import fields
 
 import pytest
 from conftest import ROOT, TEXT, flags, has_history, loaded
+from poems import by_tune, line_ends, read_rhymes, rhyming_pairs, split_poems
+from records import read_lines
 from steps import STEPS, find_step
 
 DOCS = {page: page.parent.parent / "zh-CN" / page.name for page in (ROOT / "docs/en").glob("*.md")}
@@ -190,3 +192,50 @@ def test_what_follows_spring_is_counted_right(language):
     rows = re.findall(r"^\| (\S|a space|空格) \| (\d+) \|$", text, flags=re.M)
     found = [(" " if len(char) > 1 else char, int(count)) for char, count in rows]
     assert found == after.most_common(4) and f"{sum(after.values()):,}" in text
+
+
+@LANGUAGES
+def test_what_v19_counts_in_its_recorded_poems_is_counted_right(language):
+    """Ends of lines by group, or of several; lines that repeat a rhyme; sad poems; whole ones."""
+    runs = {r["run"]: r for name in ("sampling", "rhyme") for r in read_lines(name)[::-1]}
+    bodies = {name: [p["body"] for p in r["form"]["poems"]] for name, r in runs.items()}
+    ends = {name: sum(map(line_ends, of), []) for name, of in bodies.items()}
+    groups = read_rhymes(read(ROOT / "data" / "rhymes.txt"))
+    real = by_tune(split_poems(f"\n\n{read(ROOT / 'data' / 'ci.txt')}"))
+
+    def of(name, *wanted):
+        return sum(not groups.get(end, set()).isdisjoint(wanted) for end in ends[name])
+
+    def unclear(name):
+        found = [groups[end] for end in ends[name] if end in groups]
+        return sum(len(some) > len({level for _, level in some}) for some in found)
+
+    def repeats(name):
+        poems = [(p["tune"], line_ends(p["body"])) for p in runs[name]["form"]["poems"]]
+        same = [
+            any(j < len(e) and e[i] == e[j] for i, j in rhyming_pairs(real[tune], groups))
+            for tune, e in poems
+        ]
+        return sum(same)
+
+    def sad(name):
+        return sum(not set("愁恨泪悲").isdisjoint(body) for body in bodies[name])
+
+    level, oblique, last = ("第七部", True), [("第三部", False), ("第四部", False)], "第四部"
+    own = of("rhyme", level), of("rhyme", *oblique)
+    printed = [point["whole"] for point in runs["sorrow"]["curve"]]
+    told = [
+        (len(ends["rhyme"]), *own),
+        (len(ends["titles"]), of("titles", (last, False)), of("titles", level), *own),
+        (len(ends["readings"]), unclear("readings"), len(ends["short"]), unclear("short")),
+        (24, repeats("repeats"), repeats("short")),
+        (24, sad("temperature_1.0")),
+        (f"{min(printed):.2f}", f"{max(printed):.2f}"),
+    ]
+    lines = [
+        Counter(re.findall(r"[\d.]*\d", line))
+        for line in read(ROOT / "docs" / language / "v19.md").splitlines()
+    ]
+    for numbers in told:
+        assert any(Counter(map(str, numbers)) <= line for line in lines), numbers
+    assert sad("sorrow") == 0
